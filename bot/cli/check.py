@@ -14,6 +14,7 @@ from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.times import TIME
 from bot.cli.terminal.words import FILLS, SYMBOL
 from bot.domain.errors import BadSettings, BotError
+from bot.domain.words import counted
 
 if TYPE_CHECKING:
     from bot.app.runs.comparison import Comparison, Fills
@@ -52,7 +53,7 @@ def config(context: Context, as_json: bool) -> None:
         for each in findings:
             click.echo(f"{each.level:5}  {each.name:9}  {context.redactor(each.text)}")
     if wrong:
-        raise BadSettings(f"{len(wrong)} settings are wrong, listed above")
+        raise BadSettings(f"{counted(len(wrong), 'setting')} wrong, listed above")
 
 
 @check.command()

@@ -1,5 +1,6 @@
 """A search as Python asks for it, in the words that the command line takes."""
 
+import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -71,6 +72,8 @@ class SearchRequest:
         self._objective = objective
         self._search_seed = search_seed
         self._allows_none = unfitted_in(params or {}, options.get("model")) is not None
+        if not grid and not self._allows_none:
+            raise BadUsage("grid: needs at least one parameter and the values to try, as {'bars': [24, 36]}")
 
     def crew(self, workers: int | None, cluster: str | None) -> tuple[Crew, list[str]]:
         """Return who can run the trials, and what to say if that is not as asked.
@@ -116,6 +119,8 @@ def _axes(grid: Grid) -> Iterable[str]:
     if not isinstance(grid, Mapping):
         raise BadUsage(f"grid: cannot take a {type(grid).__name__}; give {{'bars': [24, 36]}}")
     for name, values in grid.items():
+        if hasattr(values, "__len__") and not len(values):
+            raise BadUsage(f"grid: {name} has no value; give a list such as [24, 36]")
         if isinstance(values, str) and ".." in values:
             yield f"{name}={values}"
             continue
@@ -146,9 +151,9 @@ def seconds(span: object, name: str) -> float:
         span = span.astype("timedelta64[ms]").item()
     if isinstance(span, timedelta):
         return span.total_seconds()
-    if isinstance(span, int | float):
-        return float(span)
     try:
+        if isinstance(span, int | float) and math.isfinite(span):
+            return float(span)
         return read_span(str(span))
     except ValueError:
         raise BadUsage(f"{name}={span!r}: is no span of time; give '90d', '12h' or a timedelta") from None

@@ -20,6 +20,7 @@ from bot.app.search.screens import Tried, key_of, write_down
 from bot.app.wiring import RunPlan
 from bot.domain.errors import BadUsage, BotError
 from bot.domain.market import DAY_MS
+from bot.domain.words import counted
 from bot.lab.backtest import backtest
 from bot.lab.calling import context_of, one_line, one_of, path_of
 from bot.lab.candles import Source, candles_or_files
@@ -328,7 +329,8 @@ class ScreenResult:
         before = f", and {self.earlier_trials:,} others before" if self.earlier_trials else ""
         if self.searched_trials:
             before += f", and {self.searched_trials:,} parameters in sweeps and walk-forwards"
-        told = [f"{self.trials:,} points were tried{before}: the best of so many is partly luck"]
+        were = "was" if self.trials == 1 else "were"
+        told = [f"{counted(self.trials, 'point')} {were} tried{before}: the best of so many is partly luck"]
         if not self._best:
             told.append(f"no point has the figure {self._objective}: none traded, or the candles are too few")
         lost = len(self.runs) - len(self._engine_order)
@@ -371,7 +373,7 @@ class ScreenResult:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         table = ["  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows]
         symbols = ", ".join(self._plan.history.symbols)
-        head = f"{self.trials:,} points on {symbols}, {len(self.runs)} confirmed by the engine"
+        head = f"{counted(self.trials, 'point')} on {symbols}, {len(self.runs)} confirmed by the engine"
         return "\n".join([head, *table, *(f"note: {each}" for each in self.warnings)])
 
     def _repr_html_(self) -> str:

@@ -17,6 +17,7 @@ from bot.app.search.table import steps_of, table_of
 from bot.app.search.trial import Outcome
 from bot.app.search.walk import WalkForward, run_walk, spans, trials_of
 from bot.app.search.words import halt_words, sampler_words, walk_words, words
+from bot.domain.words import counted
 from bot.lab.calling import one_line, path_of
 from bot.lab.candles import Source
 from bot.lab.options import RunOptions, refuse_unfitted
@@ -299,7 +300,7 @@ class SweepResult(_Found):
         curve = curve_of_best(self._found)
         if curve is None:
             return figure_of_nothing("No trial has the figure that was searched for: nothing to draw.")
-        return figure_of_curve(f"Best of {len(self._found.outcomes):,} trials, begin = 1", curve)
+        return figure_of_curve(f"Best of {counted(len(self._found.outcomes), 'trial')}, begin = 1", curve)
 
     @property
     def selection(self) -> "Selection | None":
@@ -339,8 +340,9 @@ class SweepResult(_Found):
             for each in found.ranked[:_TOP]
         ]
         head = (
-            f"{search.plan.strategy_name} on {', '.join(search.plan.history.symbols)}: {told['trials']:,} "
-            f"trials, {told['halted']:,} halted by risk, {told['failed']:,} without a result"
+            f"{search.plan.strategy_name} on {', '.join(search.plan.history.symbols)}: "
+            f"{counted(told['trials'], 'trial')}, {told['halted']:,} halted by risk, {told['failed']:,} "
+            "without a result"
         )
         titles = (*names, *(describe(name).label for name in columns), "halted")
         lines = [] if self.selection is None else words(self.selection)
@@ -419,7 +421,7 @@ class WalkForwardResult(_Found):
         search, told = self._found.search, self.numbers
         head = (
             f"{search.plan.strategy_name} on {', '.join(search.plan.history.symbols)}: "
-            f"{len(self._found.steps)} steps of {search.count:,} trials"
+            f"{counted(len(self._found.steps), 'step')} of {counted(search.count, 'trial')}"
         )
         rows = [
             (
@@ -436,4 +438,4 @@ class WalkForwardResult(_Found):
 def _failures(outcomes: Sequence[Outcome]) -> list[str]:
     """Say why trials have no result; nothing if all have one."""
     failed = [each.error for each in outcomes if each.error is not None]
-    return [f"{len(failed):,} trials without a result, the first: {failed[0]}"] if failed else []
+    return [f"{counted(len(failed), 'trial')} without a result, the first: {failed[0]}"] if failed else []

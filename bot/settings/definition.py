@@ -105,6 +105,8 @@ def _written(given: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _text(name: object, given: object) -> str:
+    if not isinstance(name, str):
+        raise BadSettings(f"definition: features.add: a name must be a text, was {name!r}")
     if isinstance(given, str):
         return given
     from bot.features.writing import write  # it loads a compiler
@@ -129,6 +131,8 @@ def _checked(table: Mapping[str, object], place: ReadDefinition) -> ReadDefiniti
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         words = _no_such(key) if first["type"] == "extra_forbidden" else first["msg"]
+        if first["type"] in ("dict_type", "model_type"):
+            words = f"must be a table of names and values, was {first['input']!r}"
         if first["type"] == "string_type" and first["loc"][:2] == ("features", "add"):
             words += "; write the indicator as text, such as 'close / sma(close, 48) - 1'"
         raise place.error(f"{key}: {words}") from error

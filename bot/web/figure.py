@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bot.adapters.files.whole import write_text
+from bot.domain.errors import BadUsage
 from bot.domain.ledger import Fill
 from bot.web import charts
 from bot.web.charts import Bins, Unit
@@ -42,8 +44,11 @@ class Figure:
         """Write the SVG to a file and return its path; missing folders are made.
 
         Raises:
+            BadUsage: it is no path.
             NotWritten: the place cannot be written.
         """
+        if not isinstance(path, str | PathLike):
+            raise BadUsage(f"path={path!r}: must be a path")
         path = Path(path)
         write_text(path, self.svg)
         return path

@@ -63,6 +63,11 @@ def backtested(**changes: Any) -> object:
         (lambda: backtested(start=1735800000), "start=1735800000: looks like seconds; give ms since 1970"),
         (lambda: backtested().report(None), "path=None: must be a path"),  # type: ignore[attr-defined]
         (lambda: swept().report(5), "path=5: must be a path"),  # type: ignore[attr-defined]
+        (lambda: swept().plot().save(None), "path=None: must be a path"),  # type: ignore[attr-defined]
+        (lambda: walked(train=float("nan")), "train=nan: is no span of time; give '90d'"),
+        (lambda: walked(train=float("inf")), "train=inf: is no span of time; give '90d'"),
+        (lambda: swept(grid={}), "grid: needs at least one parameter and the values to try"),
+        (lambda: swept(grid={"bars": []}), "grid: bars has no value; give a list such as"),
         (lambda: bot.backtest(SERIES.head(0), Breakout), "candles: hold no bar"),
         (lambda: bot.load_model(5), "path=5: must be a path"),  # type: ignore[arg-type]
         (lambda: bot.train(SERIES, "x", half_lives=5), "half_lives=5: must be a list"),  # type: ignore[arg-type]
@@ -141,4 +146,4 @@ def test_a_target_takes_numbers_of_every_kind() -> None:
 
 def test_a_search_says_why_trials_have_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOT_STATE_DIR", str(tmp_path))
-    assert "1 trials without a result, the first: " in repr(swept(grid={"bars": ["x", 12]}))
+    assert "1 trial without a result, the first: " in repr(swept(grid={"bars": ["x", 12]}))

@@ -41,6 +41,17 @@ class Table:
     columns: Mapping[str, NDArray[Any]]
 
 
+def says_after(table: Table, ts_ms: int) -> bool:
+    """Return True if something was said at a later close."""
+    later = table.ts_ms > ts_ms
+    return any(
+        any(each is not None for each in column[later])
+        if column.dtype == object
+        else bool((~np.isnan(column[later])).any())
+        for column in table.columns.values()
+    )
+
+
 Tables = Mapping[str, Table]
 """By symbol."""
 

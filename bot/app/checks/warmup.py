@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bot.app.checks.copies import Original, begun, closes, copied, unchanged
 from bot.app.checks.subjects import Said, StrategySubject, Subject
-from bot.app.checks.tables import ChangedValue, Table, compare, different, spread
+from bot.app.checks.tables import ChangedValue, Table, compare, different, says_after, spread
 from bot.domain.errors import TooFewBars
 
 NO_PROOF = (
@@ -204,7 +204,7 @@ class _Bisection:
         end_ms = int(self._times[min(len(self._times) - 1, at + _LOOK_BARS)])
         with copied(self._sources, unchanged) as files:
             whole = _sound(self._subject.say(files, to_ms=end_ms, start_ms=start_ms))
-        self.said |= any((table.ts_ms > start_ms).any() for table in whole.tables.values())
+        self.said |= any(says_after(table, start_ms) for table in whole.tables.values())
         given, most = self._subject.warmup_bars, 9 * at // 10
         self.tried = max(self.tried, most)
 

@@ -160,5 +160,7 @@ def _judgement(found: Screened) -> list[Told]:
             meaning="Probability that the engine's Sharpe ratio of the best point is better than the best of "
             f"as many points without skill. At least {BELIEVED} is asked.",
         ),
-        *(Told(name="Note", value="", meaning=f"{note[0].upper()}{note[1:]}.") for note in found.notes),
+        *(
+            Told(name="Note", value="", meaning=f"{note[0].upper()}{note[1:]}.") for note in found.notes[1:]
+        ),  # the first says what "Points" does
     ]

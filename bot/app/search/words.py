@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from bot.domain.words import counted
+
 if TYPE_CHECKING:  # `bot sweep --help` loads no numpy
     from collections.abc import Iterable
 
@@ -42,7 +44,7 @@ def words(judged: "Selection") -> list[str]:
     alike = (
         "" if judged.effective_trials is None else f", worth {judged.effective_trials:.1f} independent ones"
     )
-    told = [f"{judged.trials} trials{before}{alike}, on {judged.days} days"]
+    told = [f"{counted(judged.trials, 'trial')}{before}{alike}, on {counted(judged.days, 'day')}"]
     deflated = judged.deflated_sharpe
     if deflated is None:
         told.append("deflated Sharpe ratio: unknown, too few days or trials that move")

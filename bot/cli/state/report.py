@@ -52,6 +52,11 @@ def report(
     from bot.app.overlay.kept import read_run
     from bot.app.state import journals
 
+    if run is not None and Path(run).is_file():
+        raise BadUsage(
+            f"RUN {run}: is a file, not an account such as paper-1; results that are compared are files of "
+            "--json and end in .json"
+        )
     journal = journals.choose_journal(context.state_dir(), run)
     kept = read_run(journal)
     laid = _laid_over(kept, backtest) if backtest else None

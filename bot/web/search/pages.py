@@ -180,8 +180,9 @@ def trial_rows(data: SweepData, figures: Sequence[str] = FIGURES) -> Rows:
     trials = data.trials
     objective = data.head.objective.name
     names = list(dict.fromkeys((objective, *figures)))
+    what = "Point" if figures == SCREENED else "Trial"
     columns = [
-        _Column("Trial", [f"{each.number:,}" for each in trials], [each.number for each in trials]),
+        _Column(what, [f"{each.number:,}" for each in trials], [each.number for each in trials]),
         *(_parameter(axis, [each.params[axis.name] for each in trials]) for axis in data.head.axes),
         *(_figure(name, trials) for name in names),
     ]

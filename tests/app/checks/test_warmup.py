@@ -107,3 +107,13 @@ def test_people_read_the_bars_and_what_a_run_gives(place: Path, capsys: pytest.C
     out = capsys.readouterr().out
     assert "results no longer depend on where the history begins after" in out
     assert "a run reads 1,000 before --start" in out
+
+
+def test_a_strategy_that_says_nothing_after_any_start_was_not_compared_with_anything(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["check", "warmup", "--data", str(place / NAME)]
+    assert main([*words, "--strategy", "mine.py:Window", "--param", "bars=100000"]) == 0
+    assert "it said nothing after any start: there was nothing to compare" in capsys.readouterr().out
+    assert main([*words, "--strategy", "mine.py:Window"]) == 0
+    assert "it said nothing" not in capsys.readouterr().out
