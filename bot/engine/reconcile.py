@@ -7,6 +7,8 @@ The venue is right about what it holds. Each difference is named:
   ours may have closed a position: its executions are waited for, up to ``STOPPED_WAIT_MS``.
 * Any other difference of a position is foreign (``domain/netting.py``). Its symbol takes no entries while a
   foreign position is there. The bot halts only if a part of *our* position is gone: somebody else closed it.
+* Executions that came in another order than they happened realised other amounts here. Where the venue's
+  entry prices explain the wallet, they are taken over, and nothing differs.
 * The wallet's is taken over. More money than explained raises the breaker's levels; less counts as a loss.
   Transfers come as ``Transferred`` before the reading, so they are explained.
 
@@ -95,6 +97,7 @@ def compare(state: EngineState, event: Synced, name: str) -> Findings:
             sym.compared_ms = event.ts_ms
             settled = settled and not sym.due_qty
     if settled:  # else the wallet may hold the money of executions that have not come
+        _compare_entries(state, account.wallet_quote, holdings)
         _compare_wallet(state, account.wallet_quote, found)
     _compare_orders(state, event, name, found)
     _note(state, event)
@@ -218,6 +221,29 @@ def _compare_trailing(state: EngineState, sym: SymbolState, theirs: Decimal, fou
     state.reconciled["stops"] += 1
     if theirs:
         stops.trail = Trail(theirs)
+
+
+def _compare_entries(state: EngineState, wallet: Decimal, holdings: dict[str, Holding]) -> None:
+    """Take over the entry prices of the venue if they explain the wallet: executions came in another order.
+
+    What an execution realises follows from those before it. Equity is the same in any order, but not how it
+    is divided between the wallet and the open position.
+    """
+    moves: list[tuple[SymbolState, Decimal]] = []
+    for sym in state.open:
+        held = holdings.get(sym.symbol)
+        if held is not None and held.qty == sym.position.qty and not sym.foreign_qty:
+            moves.append((sym, to_money(held.qty * held.entry_price) - sym.position.entry_value))
+    moved = sum((move for _, move in moves), ZERO)
+    drift = wallet - state.cash.balance
+    if abs(drift) <= ROUNDING_QUOTE or abs(drift - moved) > ROUNDING_QUOTE:
+        return
+    state.reconciled["reordered"] += 1
+    for sym, move in moves:
+        sym.position.entry_value += move
+        state.cash.realised += move
+        sym.trade_quote += move
+        state.rebook(sym)
 
 
 def _compare_wallet(state: EngineState, wallet: Decimal, found: Findings) -> None:

@@ -3,9 +3,11 @@ from decimal import Decimal
 import pytest
 
 from bot.domain.account import AccountSnapshot, Holding, OpenOrder
+from bot.domain.ledger import Fill
 from bot.domain.messages import (
     CancelOrder,
     Command,
+    Filled,
     FundingPaid,
     OrderAccepted,
     OrderCancelled,
@@ -195,6 +197,31 @@ def test_a_deposit_is_no_profit_and_raises_the_floors() -> None:
     one.handle(reading("19999.99", holding("2"), ts_ms=LATER))
     assert one.state.breaker.peak_equity == pytest.approx(20_000.0, abs=0.02)
     assert one.state.breaker.day_start_equity == pytest.approx(20_000.0, abs=0.02)
+
+
+def test_executions_that_came_in_another_order_leave_the_venues_entry_price_and_no_difference() -> None:
+    """At the venue: 1 of 2 sold at 110, then 1 bought at 109. Here the purchase came first."""
+    one = remote({0: Target(3.0)})
+    one.handle(reading("10000", holding("2"), first=True))
+    (order,) = orders(one.handle(closed(bar(0))))
+    sale = Fill(T0, "BTCUSDT", "Sell", Decimal(1), Decimal(110), Decimal(0), "v", "x", cause="take_profit")
+    for filled in (fill_of(order, "109"), Filled(sale)):
+        one.handle(filled)
+    sym, equity = one.state.symbols["BTCUSDT"], one.state.equity
+    assert one.state.cash.balance == Decimal("10006.99")
+    effects = one.handle(reading("10009.99", holding("2", "104.5"), ts_ms=LATER))
+    assert not facts(effects)
+    assert (one.state.cash.balance, one.state.cash.adjusted) == (Decimal("10009.99"), 0)
+    assert (sym.position.entry_price, sym.view.entry_price) == (Decimal("104.5"), 104.5)
+    assert one.state.equity == one.state.breaker.peak_equity == pytest.approx(equity, abs=1e-6)
+
+
+def test_an_entry_price_that_does_not_explain_the_wallet_is_left() -> None:
+    one = remote({})
+    one.handle(reading("10000", holding("2"), first=True))
+    (fact,) = facts(one.handle(reading("9990", holding("2", "104.5"), ts_ms=LATER)))
+    assert fact.adjusted_quote == -10
+    assert one.state.symbols["BTCUSDT"].position.entry_price == 100
 
 
 def test_money_that_is_gone_counts_as_a_loss() -> None:
