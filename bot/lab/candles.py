@@ -13,7 +13,7 @@ from bot.adapters.state.clock import WallClock
 from bot.domain.errors import BadFile, BadUsage
 from bot.domain.market import INTERVALS_MS, MINUTE_MS
 from bot.domain.symbols import spelled
-from bot.lab.calling import one_line
+from bot.lab.calling import Time, one_line, utc_ms
 
 Source = str | PathLike[str] | ArrowTable | Candles
 """A candle file, a table in memory (pandas, polars, Arrow), or candles."""
@@ -27,6 +27,8 @@ def read_candles(
     *more: Source,
     symbol: str | None = None,
     interval: str | None = None,
+    start: Time | None = None,
+    end: Time | None = None,
 ) -> Candles:
     """Return the checked candles of one symbol; several sources, such as one file a month, are joined.
 
@@ -44,11 +46,13 @@ def read_candles(
         symbol: such as ``BTCUSDT`` or ``BTC/USDT``; needed for a table, and for a file whose name does not
             say it.
         interval: bar length such as ``5m``; without it, that of the file's name or the smallest step.
+        start: first bar, UTC; earlier ones are left out, so nothing can warm up on them.
+        end: bars that open before this time.
 
     Raises:
         BadFile: a file that is missing, cut short or has other columns.
         BadBar: a row that cannot be a bar, rows out of order, or sources that differ about a bar.
-        BadUsage: sources of two symbols or intervals, or a table without ``symbol``.
+        BadUsage: sources of two symbols or intervals, a table without ``symbol``, or no bar in the span.
     """
     rows = table_of_rows(source)
     source = source if rows is None else rows
@@ -64,7 +68,10 @@ def read_candles(
     if symbol is not None:
         symbol = spelled(symbol)
     now_ms = WallClock().now_ms()
-    return join_candles([_one(each, symbol, interval_ms, now_ms) for each in given])
+    joined = join_candles([_one(each, symbol, interval_ms, now_ms) for each in given])
+    if start is None and end is None:
+        return joined
+    return joined.between(utc_ms(start, "start"), utc_ms(end, "end"))
 
 
 def _one(source: object, symbol: str | None, interval_ms: int | None, now_ms: int) -> Candles:

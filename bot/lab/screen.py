@@ -207,7 +207,13 @@ def screen(
         raise BadUsage(f"leverage={leverage!r}: must be a number above 0")
     refused = next((name for name in _REFUSED if name in options), None)
     if refused is not None:
-        raise BadUsage(f"{refused}: the screen does not take it; give the candles of the span to be tried")
+        span = f"give the candles of the span: bot.read_candles(..., {refused}=...)"
+        why = (
+            span
+            if refused in ("start", "end")
+            else "give it to bot.backtest, for the points that are worth it"
+        )
+        raise BadUsage(f"{refused}: the screen does not take it; {why}")
     series = list(read_history(candles_or_files(candles), "none").candles)
     if len({each.interval_ms for each in series}) > 1:
         raise BadUsage("candles: bars of different lengths; a screen needs the same of all symbols")

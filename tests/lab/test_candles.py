@@ -143,3 +143,11 @@ def test_rows_of_ccxt_and_its_spelling_of_a_symbol_are_read() -> None:
 def test_rows_that_are_no_candles_are_told(rows: list[list[object]], words: str) -> None:
     with pytest.raises(bot.BotError, match=words):
         bot.read_candles(rows, symbol="BTCUSDT")
+
+
+def test_a_span_of_days_is_read() -> None:
+    day = bot.read_candles(frame(), symbol="BTCUSDT", start="2025-01-01T10:00", end="2025-01-01T12:00")
+    assert (day.first_ms, day.end_ms) == (WHOLE.first_ms + 120 * FIVE, WHOLE.first_ms + 144 * FIVE)
+    assert len(bot.read_candles(WHOLE, start="2024-01-01")) == len(WHOLE)
+    with pytest.raises(bot.BotError, match=r"no bar opens from 2026-01-01T00:00Z to its end"):
+        bot.read_candles(WHOLE, start="2026-01-01")

@@ -236,7 +236,8 @@ def test_what_sweeps_and_walk_forwards_tried_on_the_symbol_counts_once(
         ({"top": 0}, "top=0: must be a whole number"),
         ({"leverage": -1}, "leverage=-1: must be a number above 0"),
         ({"objective": "sharp"}, "did you mean 'sharpe'?"),
-        ({"start": "2025-01-02"}, "start: the screen does not take it"),
+        ({"start": "2025-01-02"}, "the candles of the span: bot.read_candles(..., start=...)"),
+        ({"form": "bulk"}, "form: the screen does not take it; give it to bot.backtest"),
         ({"fee": 3}, "fee: no such argument"),
     ],
 )

@@ -414,7 +414,7 @@ def test_a_candle_that_has_not_closed_is_left_out_and_told(capsys: Capture) -> N
 def test_a_hole_is_told(capsys: Capture) -> None:
     columns = {name: np.delete(column, np.s_[50:90]) for name, column in table().items()}
     warnings = traded(capsys, "--data", written(columns), "--strategy", "flat")["warnings"]
-    assert "BTCUSDT: 1 holes in the candles, the longest of 40 bars" in warnings  # type: ignore[operator]
+    assert "BTCUSDT: 1 hole in the candles, the longest of 40 bars" in warnings  # type: ignore[operator]
 
 
 def test_a_good_file_with_funding_is_not_refused(capsys: Capture) -> None:

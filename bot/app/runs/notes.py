@@ -70,7 +70,8 @@ def run_warnings(plan: RunPlan, run: Run) -> list[str]:
         holes = candles.gaps()
         if holes:
             longest = max(bars for _, _, bars in holes)
-            told.append(f"{candles.symbol}: {len(holes)} holes in the candles, the longest of {longest} bars")
+            many = "1 hole" if len(holes) == 1 else f"{len(holes):,} holes"
+            told.append(f"{candles.symbol}: {many} in the candles, the longest of {longest:,} bars")
     return told
 
 

@@ -242,7 +242,8 @@ def _print_skill(skill: dict[str, Any], variance: str) -> None:
         rows.append((name, interval_text(figure), "" if against is None else interval_text(against)))
     emit_table((f"QLIKE of {variance}, validation", "figure [95 %]", "model minus it [95 %]"), rows)
     for name, figure in skill["qlike_by_position"].items():
-        click.echo(f"QLIKE with at most {name} bars of memory: {interval_text(figure)}")
+        memory = "all bars" if name == "longest" else f"at most {name} bars"
+        click.echo(f"QLIKE with {memory} of memory: {interval_text(figure)}")
 
 
 def interval_text(figure: dict[str, float | None] | None, digits: int = 4) -> str:
