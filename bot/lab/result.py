@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bot.app.places import check_writable
+from bot.app.runs.notes import refusal_lines, risk_lines
 from bot.app.runs.results import record, report_data, write_report
 from bot.app.runs.stress import Stress
 from bot.app.state.tables import Kept, of_backtest, to_arrow
@@ -53,8 +54,9 @@ class BacktestResult:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader must know to judge the figures."""
-        return self._result.warnings
+        """What a reader must know to judge the figures: a halt, what limits did and refused, and doubts."""
+        found = self._result
+        return (*risk_lines(found), *refusal_lines(found), *found.warnings)
 
     @property
     def fills_sha256(self) -> str:

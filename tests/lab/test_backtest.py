@@ -77,6 +77,22 @@ def test_a_result_that_is_too_good_to_be_true_says_so_in_python_and_once_on_the_
     assert result.report(tmp_path / "page.html").read_text("utf-8").count(doubt) == 1
 
 
+def test_a_halt_and_refused_orders_are_told_in_python_and_on_the_page(file: Path, tmp_path: Path) -> None:
+    class Sizes:
+        def on_bar(self, view: bot.View) -> bot.Target:
+            return bot.Target((0.05, 0.2)[view.bar.start_ms // FIVE % 2])
+
+    halted = bot.backtest(file, Breakout, bars=24, limits={"max_drawdown_frac": 0.001})
+    assert halted.numbers["halt"] is not None
+    refused = bot.backtest(file, Sizes, limits={"max_order_notional_quote": 5_000})
+    assert refused.numbers["fills"]
+    assert refused.numbers["refusals"]
+    for result, words in ((halted, "halted by risk at"), (refused, "refused: the order")):
+        for shown in ("; ".join(result.warnings), repr(result), result._repr_html_()):
+            assert words in shown
+        assert words in result.report(tmp_path / "page.html").read_text("utf-8")
+
+
 def test_without_slippage_the_costs_of_a_result_have_no_impact(file: Path) -> None:
     for slippage_bps, impact_frac in ((0, 0.0), (2, 1.0)):
         told = bot.backtest(file, Breakout, slippage_bps=slippage_bps).numbers

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from bot.adapters.files.candles import Candles, Funding
 from bot.app.wiring import RunPlan
+from bot.domain.refusals import dropped_words
 from bot.engine.closes import WARM_UP
 from bot.engine.state import SymbolState
 from bot.exchange.terms import Terms
@@ -171,6 +172,18 @@ def risk_lines(result: Result) -> list[str]:
         "`bot backtest --risk observe` goes on and says when each limit would have acted",
         *noted,
     ]
+
+
+def refusal_lines(result: Result) -> list[str]:
+    """Return which orders risk refused and which targets came to none, unless a warning says it already."""
+    told = result.refusals if result.run.tape.orders else []
+    lines = [f"risk: {each['words']}" for each in told]
+    counts = result.run.engine.state.refusals
+    others = sorted(counts.keys() - {str(each["reason"]) for each in result.refusals} - {WARM_UP})
+    if others:
+        words = ", ".join(f"{counts[why]:,} {dropped_words(why)} ({why})" for why in others)
+        lines.append(f"dropped: {words}")
+    return lines
 
 
 _DID = {"reducing": "stopped entries"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import bot
 from bot.adapters.files.candles import Candles
 from bot.adapters.files.whole import write_text
-from bot.app.runs.notes import limit_fill_words, risk_lines, run_warnings
+from bot.app.runs.notes import limit_fill_words, refusal_lines, risk_lines, run_warnings
 from bot.app.wiring import RunPlan
 from bot.domain.market import interval_name
 from bot.service.backtest.run import Result, Run, measure
@@ -144,7 +144,7 @@ def report_data(
         fills=run.tape.fills,
         trades=result.trades,
         flat_bars=result.flat_bars,
-        warnings=result.warnings,
+        warnings=[*refusal_lines(result), *result.warnings],
         notices=risk_lines(result),
         judged_to_ms=result.unseen.to_ms if result.halt is not None else None,
         robustness=None if stressed is None else _robustness(stressed),

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bot.app.runs.notes import limit_fill_words, risk_lines
+from bot.app.runs.notes import limit_fill_words, refusal_lines, risk_lines
 from bot.app.wiring import RunPlan
 from bot.cli.terminal.output import emit_table
-from bot.domain.refusals import dropped_words, flat_words
+from bot.domain.refusals import flat_words
 from bot.service.backtest.run import Result
 
 if TYPE_CHECKING:
@@ -49,16 +49,8 @@ def print_result(plan: RunPlan, result: Result, stressed: "Stress | None" = None
     flat = numbers["flat_bars"]
     if isinstance(flat, dict) and flat:
         _print_flat(flat)
-    told = result.refusals
-    for each in told if result.run.tape.orders else ():  # else a note says it
-        click.echo(f"risk: {each['words']}")
-    others = result.run.engine.state.refusals.keys() - {str(each["reason"]) for each in told} - {"warm_up"}
-    if others:
-        counts = {why: result.run.engine.state.refusals[why] for why in sorted(others)}
-        click.echo(
-            "dropped: "
-            + ", ".join(f"{count:,} {dropped_words(why)} ({why})" for why, count in counts.items())
-        )
+    for line in refusal_lines(result):
+        click.echo(line)
     for warning in result.warnings:
         click.echo(f"note: {warning}")
     if stressed is not None:
