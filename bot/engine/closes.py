@@ -320,7 +320,8 @@ class CloseHandler:
         if target is None:
             return "no_signal"
         if target.qty:
-            return "entering" if self._state.orders.of(sym.symbol) else "below_minimum"
+            under_way = sym in self._state.turning or self._state.orders.of(sym.symbol)
+            return "entering" if under_way else "below_minimum"
         return target.reason or "no_signal"
 
 

@@ -23,7 +23,7 @@ from bot.domain.messages import StrategyFailure
 from bot.domain.money import ZERO
 from bot.domain.snapshots import Real, Sealing, overlay, record_of, to_real, unseal
 from bot.engine.forecasting import ForecasterRecord
-from bot.engine.orders.activity import DROPPED, IDLE, Activity, Idle, advance
+from bot.engine.orders.activity import DROPPED, IDLE, Activity, Idle, Turning, advance
 from bot.engine.orders.execution import ExecutionCosts
 from bot.engine.orders.open_orders import OpenOrders
 from bot.engine.orders.protection import ProtectiveStops
@@ -180,6 +180,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     "EngineState": {
         "closes_tell_time": "said by each close, and false wherever a feed sees them",
         "taking": "follows from the takes of the symbols",
+        "turning": "follows from what the symbols are busy with",
         "portfolio": "made of the symbols and their strategy, whose state is in the first symbol's record",
     },
     "SymbolState": {
@@ -292,6 +293,8 @@ def restore(state: "EngineState", body: bytes) -> None:
         if measured is not None and measured.bars == volatility.bars:
             state.volatilities[symbol] = measured
     state.taking = _taking(state)
+    turning = (sym for sym in state.symbols.values() if isinstance(sym.activity, Turning))
+    state.turning = tuple(sorted(turning, key=lambda sym: sym.symbol))
     state.show_followed()
     state.bind_strategies()
 

@@ -18,7 +18,7 @@ from bot.domain.money import ZERO
 from bot.domain.orders import Side
 from bot.engine import snapshot
 from bot.engine.forecasting import Forecaster
-from bot.engine.orders.activity import IDLE, Activity, ActivityEvent, Resting, advance
+from bot.engine.orders.activity import IDLE, Activity, ActivityEvent, Resting, Turning, advance
 from bot.engine.orders.execution import ExecutionCosts
 from bot.engine.orders.open_orders import OpenOrders
 from bot.engine.orders.protection import ProtectiveStops
@@ -219,6 +219,7 @@ class EngineState:
         "synced",
         "taking",
         "transfers",
+        "turning",
         "unknown",
         "volatilities",
         "wallet_ms",
@@ -280,6 +281,8 @@ class EngineState:
         self.costs = ExecutionCosts()
         self.working: tuple[SymbolState, ...] = ()
         """The symbols that carry a target out maker first (``Resting``)."""
+        self.turning: tuple[SymbolState, ...] = ()
+        """The symbols whose entry waits for exits (``Turning``)."""
         self.taking: tuple[SymbolState, ...] = ()
         """The symbols with a plan of takes, or with orders of one."""
         self.synced = True
@@ -321,9 +324,9 @@ class EngineState:
         """
         before = sym.activity
         after = sym.activity = advance(before, event)
-        if (type(before) is Resting) != (type(after) is Resting):
-            others = tuple(each for each in self.working if each is not sym)
-            self.working = (*others, sym) if type(after) is Resting else others
+        if type(before) is not type(after):
+            self.working = _busy_with(Resting, self.working, sym)
+            self.turning = tuple(sorted(_busy_with(Turning, self.turning, sym), key=_by_symbol))
 
     def await_account(self) -> None:
         """Send no entry before a remote venue's account was read by this process.
@@ -472,3 +475,11 @@ class EngineState:
             BadUsage: a strategy's ``state()`` cannot be kept.
         """
         return snapshot.digest(self)
+
+
+def _busy_with(
+    kind: type[Activity], symbols: tuple[SymbolState, ...], sym: SymbolState
+) -> tuple[SymbolState, ...]:
+    """Return ``symbols`` with ``sym`` at the end if it is busy with ``kind``, else without it."""
+    others = tuple(each for each in symbols if each is not sym)
+    return (*others, sym) if type(sym.activity) is kind else others

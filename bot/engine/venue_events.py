@@ -66,6 +66,8 @@ class VenueEventHandler:
     def handle(self, event: VenueEvent) -> Sequence[Effect]:
         """Apply one event of the venue; of symbols that are not traded here, only executions matter."""
         effects = self._apply(event)
+        if self._state.turning:
+            effects = [*effects, *self._trader.enter_behind()]
         return [*effects, *self._trader.follow_takes()] if self._state.taking else effects
 
     def _apply(self, event: VenueEvent) -> Sequence[Effect]:

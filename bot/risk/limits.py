@@ -474,5 +474,7 @@ CHECKS: tuple[Check, ...] = (
     ),
 )
 
+NEEDS_ROOM = frozenset({"spot_borrowed", "total_notional", "leverage"})
+"""Checks whose answer changes once positions of other symbols are closed."""
 _FOR_ENTRIES = tuple((rule, rule.allows) for rule in CHECKS)
 _FOR_EXITS = tuple((rule, rule.allows) for rule in CHECKS if rule.exits)

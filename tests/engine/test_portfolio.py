@@ -13,7 +13,12 @@ from bot.domain.messages import (
     Command,
     Effect,
     OrderAccepted,
+    OrderCancelled,
+    OrderRejected,
+    PlaceOrder,
+    Quote,
     StrategyStopped,
+    TimePassed,
     Verdict,
 )
 from bot.domain.orders import Refused
@@ -125,6 +130,87 @@ def test_a_symbol_that_never_had_a_bar_is_not_traded() -> None:
     one = engine(Scripted({"BUSDT": Target(1.0)}))
     assert orders(one.handle(bars(0, "AUSDT"))) == []
     assert one.state.refusals == {"no_mark": 1}
+
+
+# An entry that needs the room of exits
+
+ALL = Target(95.0)  # at 100 quote: nearly all of 10,000
+FLAT = Target(0.0)
+NARROW = Limits(max_data_age_ms=90_000, max_leverage=Decimal(1), max_order_notional_quote=Decimal(20_000))
+
+
+def moving(*answers: object) -> tuple[Engine, list[PlaceOrder]]:
+    """An engine that holds all its money in A; the orders of the close at which it wants all in B."""
+    one = narrow(Scripted({"AUSDT": ALL}, {"AUSDT": FLAT, "BUSDT": ALL}, *answers))
+    fill(one, one.handle(bars(0)))
+    return one, orders(one.handle(bars(1)))
+
+
+def narrow(strategy: object) -> Engine:
+    assigned = [Assignment(instrument(each), 300_000, strategy, 12.0) for each in SYMBOLS]  # type: ignore[arg-type]
+    return Engine(assigned, Decimal(10_000), NARROW, name="t")
+
+
+def test_an_entry_without_room_follows_once_the_exit_of_another_symbol_is_filled() -> None:
+    one, (leave,) = moving()
+    assert (leave.intent.symbol, one.state.refusals) == ("AUSDT", {})
+    assert one.handle(OrderAccepted(T0, leave.order_id)) == []
+    assert wanted(one.handle(fill_of(leave, qty="45"))) == []
+    assert wanted(one.handle(fill_of(leave, qty="50", exec_id="rest"))) == [("BUSDT", "Buy", Decimal(95))]
+    assert one.state.turning == ()
+
+
+def test_an_entry_is_refused_if_what_it_waited_for_frees_no_room() -> None:
+    one = narrow(Scripted({"AUSDT": ALL}, {"AUSDT": Target(50.0), "BUSDT": Target(45.0)}))
+    fill(one, one.handle(bars(0)))
+    (part,) = orders(one.handle(bars(1)))
+    ended = OrderCancelled(T0, part.order_id, "EC_NoImmediateQtyToFill")  # the next close decides on the rest
+    assert refusals(one.handle(ended)) == ["leverage"]
+    assert (one.state.turning, one.state.refusals) == ((), {"leverage": 1})
+
+
+def test_an_entry_waits_on_while_a_refused_exit_is_sent_again() -> None:
+    one, (leave,) = moving()
+    assert one.handle(OrderRejected(one.state.now_ms, leave.order_id, 10001, "no")) == []
+    (again,) = orders(one.handle(TimePassed(one.state.now_ms + 1_000)))
+    assert again.intent.symbol == "AUSDT"
+    assert wanted(one.handle(fill_of(again))) == [("BUSDT", "Buy", Decimal(95))]
+
+
+def test_a_newer_answer_takes_the_place_of_an_entry_that_waits() -> None:
+    one, (leave,) = moving({"BUSDT": FLAT, "CUSDT": ALL})
+    one.handle(bars(2))
+    assert wanted(one.handle(fill_of(leave))) == [("CUSDT", "Buy", Decimal(95))]
+
+
+def test_an_entry_that_waits_is_refused_once_the_bot_is_paused() -> None:
+    one, (leave,) = moving()
+    one.handle(Command(one.state.now_ms, "pause"))
+    assert refusals(one.handle(fill_of(leave))) == ["breaker"]
+
+
+def test_an_entry_that_waits_is_refused_once_its_decision_is_too_old() -> None:
+    one, (leave,) = moving()
+    late_ms = one.state.now_ms + NARROW.max_signal_age_ms + 1
+    for symbol in SYMBOLS:
+        one.handle(Quote(late_ms, symbol, 100.0, 100.1))
+    assert refusals(one.handle(fill_of(leave))) == ["stale_signal"]
+
+
+def test_an_entry_that_no_exit_can_help_is_refused_at_once() -> None:
+    one = narrow(Scripted({"AUSDT": ALL, "BUSDT": ALL}))
+    assert refusals(one.handle(bars(0))) == ["leverage"]
+
+
+def test_an_entry_waits_on_after_a_restart() -> None:
+    one, (leave,) = moving()
+    other = narrow(Scripted())
+    other.restore(one.snapshot())
+    assert other.state.digest() == one.state.digest()
+    assert other.handle(fill_of(leave)) == one.handle(fill_of(leave)) != []
+
+
+# When nothing is followed
 
 
 def test_while_everything_is_closed_no_target_is_followed() -> None:

@@ -40,6 +40,20 @@ class BreakoutOfAll:
         return made
 
 
+class Turns:
+    """Moves all money to the next symbol at every tenth close."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def on_close(self, view: PortfolioView) -> Mapping[str, Target | None]:
+        self.seen += 1
+        if self.seen % 10:
+            return {}
+        chosen = SYMBOLS[self.seen // 10 % 3]
+        return {symbol: Target.fraction(0.98 if symbol == chosen else 0.0) for symbol in SYMBOLS}
+
+
 class Broken:
     def on_close(self, view: PortfolioView) -> None:
         raise ZeroDivisionError("rank")
@@ -67,6 +81,16 @@ def market() -> list[Candles]:
 
 def fills(result: bot.BacktestResult) -> list[dict[str, object]]:
     return sorted(result.fills.to_pylist(), key=lambda each: (each["ts_ms"], each["symbol"]))
+
+
+def test_a_rotation_of_all_the_money_loses_no_move() -> None:
+    market = [candles(900, symbol, seed=place) for place, symbol in enumerate(SYMBOLS)]
+    limits = {"max_leverage": 1.0, "max_drawdown_frac": 1.0, "max_daily_loss_frac": 1.0}
+    result = bot.backtest(market, Turns, instrument="exact", liquidity="full", limits=limits)
+    assert "leverage" not in result.numbers["refusals"]
+    entered = [each["symbol"] for each in result.trades.to_pylist()]
+    assert entered == [SYMBOLS[number % 3] for number in range(1, 90)][: len(entered)]
+    assert len(entered) >= 88
 
 
 def test_the_same_rule_makes_the_same_fills_for_one_symbol_at_a_time_and_for_all(

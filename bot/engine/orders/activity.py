@@ -7,7 +7,8 @@
     Exiting     must still leave its position: every close sends the exit target again
     Replacing   waits until cancelled orders are gone, then pursues the new target
     Resting     carries a target out maker first (``execution.py``)
-    Turning     changes sides: its exit has left, and the entry waits until the venue has taken the exit
+    Turning     has an entry that waits for exits: until the venue has taken that of a change of side, or
+                until those of other symbols have freed the room that the entry needs
 
     event          comes when                            Idle       Exiting    Replacing  Resting    Turning
     Sent           the target's orders left, or it       standing   standing   standing   standing   standing
@@ -18,7 +19,8 @@
                    target
     Rested         the target is carried out maker       Resting    Resting    Resting    Resting    Resting
                    first
-    Turned         the exit of a change of side left     Turning    Turning    Turning    Turning    Turning
+    Turned         the entry of a target must wait for   Turning    Turning    Turning    Turning    Turning
+                   exits that left
     Finished       maker-first execution has ended       -          -          -          standing   -
     Dropped        what waits is given up                Idle       Exiting    standing   standing   standing
     PositionClosed the position is flat or turned        Idle       Idle       Replacing  Resting    Turning
@@ -70,7 +72,11 @@ class Resting(msgspec.Struct, frozen=True, tag=True):
 
 
 class Turning(msgspec.Struct, frozen=True, tag=True):
-    """``entry`` is sent once the venue has accepted or filled the exit before it, and not if it refuses."""
+    """``entry`` is sent once the exits before it are taken.
+
+    The exit of a change of side must be accepted or filled; if the venue refuses it, the entry waits for the
+    next try. An entry without room waits until the exits of other symbols are filled or have ended.
+    """
 
     entry: Intent
     exit: Target | None
@@ -109,7 +115,7 @@ class Rested(msgspec.Struct, frozen=True):
 
 
 class Turned(msgspec.Struct, frozen=True):
-    """The exit of a change of side leaves; ``entry`` follows it."""
+    """Exits leave; ``entry`` follows them."""
 
     entry: Intent
     exit: Target | None

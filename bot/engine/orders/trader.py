@@ -42,7 +42,7 @@ from bot.engine.orders.stops import StopKeeper
 from bot.engine.orders.unknown import UnknownOrder
 from bot.engine.state import EngineState, SymbolState
 from bot.risk.breaker import Cause
-from bot.risk.limits import Judge, Limits
+from bot.risk.limits import NEEDS_ROOM, Judge, Limits
 from bot.strategy.signal import Target
 from bot.strategy.sizing import round_takes, to_intents
 
@@ -110,7 +110,7 @@ class Trader:
             state.advance(sym, Sent(exit_target))
         effects: list[Effect] = []
         for intent in intents:
-            effects += self._submit(sym, intent)
+            effects += self._submit(sym, intent, waits=True)
         if not intents and sym.position.qty:
             effects += self.stops.move(sym, target)
             if target.trailing_stop is not None:
@@ -145,15 +145,23 @@ class Trader:
         self._state.advance(sym, Turned(enter, exit_target) if left else Sent(exit_target))
         return effects
 
+    def enter_behind(self) -> list[Effect]:
+        """Send the entries that waited for exits, as far as these are taken."""
+        effects: list[Effect] = []
+        for sym in self._state.turning if self._state.synced else ():
+            if isinstance(sym.activity, Turning):
+                effects += self._enter_behind(sym, sym.activity)
+        return effects
+
     def _enter_behind(self, sym: SymbolState, turning: Turning) -> Sequence[Effect]:
-        """Send the entry of a change of side, unless its exit is undecided or must be sent again."""
+        """Send an entry that waited, unless an exit of its symbol is undecided or must be sent again."""
         exits = [order for order in self._state.orders.of(sym.symbol) if order.intent.reduce_only]
         if any(order.state in (OrderState.SENT, OrderState.UNKNOWN) for order in exits):
             return _NOTHING
         if not exits and sym.position.qty * sign(turning.entry.side) < ZERO:
             return _NOTHING
         self._state.advance(sym, Sent(turning.exit))
-        return self._submit(sym, turning.entry)
+        return self._submit(sym, turning.entry, waits=True)
 
     # Exits that the venue did not take
 
@@ -339,8 +347,18 @@ class Trader:
         return with_expiry(intents, decided_ms + target.expires_bars * sym.interval_ms)
 
     def _submit(
-        self, sym: SymbolState, intent: Intent, *, arrival: Decimal | None = None, until_ms: int = 0
+        self,
+        sym: SymbolState,
+        intent: Intent,
+        *,
+        arrival: Decimal | None = None,
+        until_ms: int = 0,
+        waits: bool = False,
     ) -> list[Effect]:
+        """Send an order if risk approves it.
+
+        An entry that ``waits`` and has no room in the account is kept until exits of other symbols are done.
+        """
         state = self._state
         if model := state.model_of(sym):
             intent = msgspec.structs.replace(intent, model=model)
@@ -348,6 +366,9 @@ class Trader:
             intent = self.stops.protect(sym, intent)
         verdict = self._check(intent, risk_view(state, self._limits, sym, until_ms), self._limits)
         if not isinstance(verdict, Approved):
+            if waits and verdict.reason in NEEDS_ROOM and self._room_is_coming(sym):
+                state.advance(sym, Turned(intent, sym.activity.exit))
+                return []
             sym.refused = True
             state.refusals[verdict.reason] += 1
             return [Verdict(state.now_ms, verdict)]
@@ -358,6 +379,13 @@ class Trader:
         if intent.expires_ms:
             state.expiring[order_id] = intent.expires_ms
         return [Verdict(state.now_ms, verdict), PlaceOrder(order_id, verdict)]
+
+    def _room_is_coming(self, sym: SymbolState) -> bool:
+        """Return True if positions of other symbols are being closed at the market."""
+        state = self._state
+        intents = (order.intent for order in state.orders.live.values())
+        leaving = {each.symbol for each in intents if each.reduce_only and each.order_type == "Market"}
+        return bool((leaving | state.retries.keys()) - {sym.symbol})
 
     def fit(self, sym: SymbolState) -> tuple[Effect, ...]:
         """Bring what is kept of a position onto a new tick or step; send a stop at once that is missing."""
