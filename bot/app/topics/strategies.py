@@ -114,9 +114,9 @@ _CALLS = (
         "an entry without room",
         "An entry that a limit on all positions refuses (leverage, total value, money of spot) waits while "
         "others are closed at the market, and is sent as soon as they are: at a venue at once. A bar tells "
-        "of its fills when it closes, so a backtest enters at the open of the bar after. A newer target takes "
-        'its place, and it is refused once its decision is too old. With `execution.policy = "maker"` it '
-        "does not wait.",
+        "of its fills when it closes, so a backtest enters at the open of the bar after. A newer target "
+        'takes its place, and it is refused once its decision is too old. With `execution.policy = "maker"` '
+        "it does not wait.",
     ),
     Entry(
         "late bars",
