@@ -124,7 +124,8 @@ async def test_what_one_symbol_has_seen_before_a_restart_is_not_told_again(tape:
 async def test_bars_of_an_outage_are_all_used_once_in_order_before_the_next_decision(
     outage_ms: int, speed: float, rest_too: bool, tape: Path, history: History
 ) -> None:
-    async with fed(tape, start_ms=START_MS, speed=speed) as rig:
+    patient = replace(FAST, close_deadline_ms=1_000)  # a busy machine must not part a close
+    async with fed(tape, start_ms=START_MS, speed=speed, config=patient) as rig:
         await rig.live(1)
         begin_ms = rig.closes()[-1].close_ms + MINUTE_MS - 4_000  # over a close
         await rig.at(begin_ms)
