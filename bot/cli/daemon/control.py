@@ -191,13 +191,15 @@ def _unhalt_stopped(state_dir: Path) -> list[str]:
 def _say_left(context: Context, gone: NoDaemon, as_json: bool) -> None:
     """Print what a bot left that does not answer."""
     from bot.app.state.left_behind import of_stopped
-    from bot.cli.terminal.console import console
 
     state = "hangs" if isinstance(gone, DaemonHangs) else "stopped"
     left = {"state": state, "daemon": str(gone), **of_stopped(context.state_dir(), context.redactor)}
     if as_json:
         emit_json(left)
         return
+    if not left.get("account"):  # no bot has run here
+        return
+    from bot.cli.terminal.console import console
     from bot.cli.views.left import left_view
 
     console().print(left_view(left))

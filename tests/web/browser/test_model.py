@@ -14,8 +14,8 @@ from bot.app.runs.parity import exchange_process
 from bot.domain.market import DAY_MS
 from bot.service.retraining.kept import KeptTimetable
 from bot.service.retraining.timetable import Timetable
+from tests.cli.daemon.test_run_retrain import BARS, CHANGE, END_MS, ENV, RECIPE, SPEED
 from tests.cli.exchanges import daemon
-from tests.cli.test_run_retrain import BARS, CHANGE, END_MS, ENV, RECIPE, SPEED
 from tests.research import series
 from tests.web.browser.cockpit import Cockpit, Looker
 
@@ -64,7 +64,7 @@ def test_the_page_says_when_the_model_is_fitted_again_and_what_came_of_the_last_
     look = Looker(browser, bot).enter()
     words = look.until_text("#model-body", "Retraining")
     assert re.search(
-        "12h, (next|runs since) .*; the last one promoted .*: (better than .* on 3 days|too few)", words
+        "12h, (next|runs since) .*; the last one promoted .*: (better than .* on \\d days|too few)", words
     )
     assert (look.errors, look.foreign()) == ([], [])
     look.close()
