@@ -43,11 +43,18 @@ SENDS = ("send.before", "send.after", "answer")
 SYMBOL = "BTCUSDT"
 WITHIN_S = 25.0
 _HOW = {"resting": "rest", "cancelling": "rest", "partly": "part", "taking": "take", "took": "take"}
-_LATE = [{"kind": "delay", "on": "trade", "match": "op:order*", "delay_ms": 3_000}] + [
-    {"kind": "delay", "on": "private", "match": topic, "delay_ms": 3_000}
-    for topic in ("order*", "execution*")
-]
-"""Every answer comes late: what is on its way stays so for a while."""
+
+
+def _late(news_ms: int) -> list[dict[str, Any]]:
+    """Let every answer come late, and news of orders and fills by ``news_ms``: what is under way stays so."""
+    answers = {"kind": "delay", "on": "trade", "match": "op:order*", "delay_ms": 3_000}
+    news = {"kind": "delay", "on": "private", "delay_ms": news_ms}
+    return [answers, *(news | {"match": topic} for topic in ("order*", "execution*"))]
+
+
+_LATE = _late(3_000)
+_FILLS_LATER = _late(4_000)
+"""An entry is answered before its fill is heard of: the answers after that are those of its takes."""
 _THIN = [{"kind": "thin", "symbol": SYMBOL, "qty": "0.002"}]
 
 
@@ -74,6 +81,23 @@ class Case:
     def kills_itself(self) -> bool:
         """True if the first process has the failpoint."""
         return self.ending in POINTS and self.ending not in RECOVERY
+
+    @property
+    def at_an_answer_of_a_take(self) -> bool:
+        """True if the process dies when it hears of its takes: they were sent before it is armed."""
+        return (self.ending, self.phase) == ("answer", "taking")
+
+    @property
+    def begins_by_its_send(self) -> bool:
+        """True if the request that begins the phase is the one that kills, so that it is armed before."""
+        begins = self.phase in ("cancelling", "exiting", "taking") and not self.at_an_answer_of_a_take
+        return self.ending in SENDS and begins
+
+    @property
+    def needs_a_flatten(self) -> bool:
+        """True if nothing passes the failpoint in this phase by itself."""
+        passes = self.begins_by_its_send or self.at_an_answer_of_a_take
+        return self.ending in TRIGGERED and not passes
 
 
 @dataclass
@@ -137,11 +161,12 @@ class _Subject:
     def end_first(self) -> None:
         """Start, reach the phase, die."""
         armed, phase, ending = self.place / "armed", self.case.phase, self.case.ending
-        sends = ending in SENDS and phase in ("cancelling", "exiting", "taking")  # the phase begins by a send
+        sends = self.case.begins_by_its_send
         env = {"FAILPOINT": ending} if self.case.kills_itself else {}
         if phase != "none":
             env["FAILPOINT_FROM"] = str(armed)
-        self.at.spoil(_LATE if phase in ("sent", "taking") else _THIN if phase == "partly" else [])
+        begins = {"sent": _LATE, "taking": _FILLS_LATER, "partly": _THIN}
+        self.at.spoil(begins.get(phase, []))
         with self.daemon(env) as running:
             if phase == "none" and self.case.kills_itself:
                 self.await_kill(running)
@@ -162,7 +187,7 @@ class _Subject:
             if not sends:
                 self.until(_reached[phase])
                 armed.touch()
-            if ending in TRIGGERED and not sends and not self.told_to_flatten:
+            if self.case.needs_a_flatten and not self.told_to_flatten:
                 self.flatten()
             if self.case.kills_itself:
                 self.await_kill(running)
@@ -222,6 +247,10 @@ class _Subject:
         took = self.case.phase == "took"
         if len(takes) != 2 or (unsent and there) or heard & filled or (took and not filled):
             raise Wrong(f"it did not die in its phase: {sorted(takes)}, {sorted(there)} at the venue")
+        accepted = {each["order_id"] for each in entries if each["type"] == "OrderAccepted"}
+        at_an_answer = there == takes and takes - accepted and accepted - takes  # the entry was answered
+        if self.case.at_an_answer_of_a_take and not at_an_answer:
+            raise Wrong(f"it did not die at an answer of a take: {sorted(accepted)} of {sorted(there)}")
 
     # The next ones
 

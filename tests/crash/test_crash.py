@@ -15,7 +15,7 @@ import pytest
 
 import bot
 from bot.adapters.state.failpoint import POINTS
-from tests.crash.cases import PHASES, Case, Phase, Stage, run, stage
+from tests.crash.cases import PHASES, SENDS, Case, Phase, Stage, run, stage
 
 CASES: list[tuple[str, Phase]] = [
     ("append.before", "resting"),
@@ -34,6 +34,8 @@ CASES: list[tuple[str, Phase]] = [
     ("recovery.replayed", "filled"),
     ("recovery.read", "partly"),
     ("send.before", "taking"),
+    ("send.after", "taking"),
+    ("answer", "taking"),
     ("append.before", "took"),
     ("stop", "filled"),
 ]
@@ -61,6 +63,8 @@ def test_a_killed_bot_goes_on_with_what_really_happened(
 def test_every_failpoint_and_every_phase_is_tried() -> None:
     assert {ending for ending, _ in CASES} == {*POINTS, "stop"}
     assert {phase for _, phase in CASES} == set(PHASES)
+    tried = {ending for ending, phase in CASES if phase == "taking"}
+    assert tried >= set(SENDS)  # takes follow an entry: each of these dies at another request than elsewhere
 
 
 def python(code: str, **env: str) -> "subprocess.CompletedProcess[str]":
