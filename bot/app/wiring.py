@@ -16,6 +16,7 @@ from bot.adapters.files import shipped
 from bot.app.inputs import load_model
 from bot.domain.errors import BadSettings, BadUsage
 from bot.domain.market import Bar, Instrument
+from bot.domain.money import ZERO
 from bot.engine.core import Assignment, Engine
 from bot.engine.drift import DriftWatch
 from bot.engine.forecasting import Forecaster, Successor
@@ -190,7 +191,9 @@ def _costing(terms: Terms, times: int) -> Terms:
 
 def make_limits(settings: Settings) -> Limits:
     """Return the risk limits of the settings."""
-    return Limits(**settings.risk.model_dump())
+    account = settings.account
+    isolated = account.leverage if account.margin_mode == "isolated" else ZERO
+    return Limits(**settings.risk.model_dump(), isolated_leverage=isolated)
 
 
 def make_drift_bounds(settings: Settings) -> DriftBounds:

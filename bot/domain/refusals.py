@@ -46,6 +46,10 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
     "min_notional": ("the value is below the contract's minimum", ""),
     "stop_side": ("a stop or target is on the wrong side of the price", ""),
     "account_not_finite": ("the account or the price is not known", ""),
+    "stop_liquidation": (
+        "in isolated margin at account.leverage the position is liquidated before its stop",
+        "",
+    ),
     "spot_short": ("spot cannot be sold short", ""),
     "spot_borrowed": ("spot is bought with the account's own money alone", " times equity"),
     "breaker": ("entries are held back", ""),
@@ -108,6 +112,7 @@ _DROPPED: Mapping[str, str] = {
     "no_equity": "targets by fraction or volatility while the equity was not known",
     "no_volatility": "targets by volatility while it was not known",
     "stop_side": "stops on the wrong side of the price",
+    "stop_liquidation": "stops moved to where an isolated position is liquidated before",
     "stops": "stops that the venue refused",
     "takes": "orders to take profit that the venue refused",
     "take_below_minimum": "parts to take that were below the contract's minimum and went to another price",

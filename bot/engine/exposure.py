@@ -45,6 +45,8 @@ def risk_view(state: EngineState, limits: Limits, sym: SymbolState, until_ms: in
         entered_today_quote=_entered_today(state) if limits.max_daily_notional_quote else ZERO,
         warm=sym.view.warm,
         stopped=sym.symbol in state.stopped,
+        entry_value_quote=sym.position.entry_value,
+        stop_at_venue=sym.stops.at_venue[0],
         target_until_ms=until_ms,
     )
 

@@ -14,6 +14,8 @@ from typing import Literal
 import msgspec
 
 from bot.domain.errors import BadSettings
+from bot.domain.ledger import Position
+from bot.domain.margin import exact_tiers, liquidation_price
 from bot.domain.market import HOUR_MS, Instrument
 from bot.domain.money import ZERO, floor_to, to_decimal
 from bot.domain.orders import Approved, Intent, Refused, Side
@@ -80,6 +82,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Positions at a halt: keep or close them. Protective stops stay at the venue in both cases."""
     on_liquidation: Literal["halt", "go_on"] = "halt"
     """Whether to halt after the venue closed a position by liquidation or auto-deleveraging."""
+    isolated_leverage: Decimal = ZERO
+    """Leverage of isolated positions: the further it is from 1, the nearer is their liquidation. 0: cross."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -156,6 +160,10 @@ class RiskView(msgspec.Struct, frozen=True, kw_only=True):
     warm: bool = True
     stopped: bool = False
     """Whether the symbol's strategy raised: nobody wants this entry any more."""
+    entry_value_quote: Decimal = ZERO
+    """Σ quantity × price of the symbol's open position; negative when short."""
+    stop_at_venue: Decimal | None = None
+    """The stop that the open position has; an entry that adds to it and names none keeps it."""
     target_until_ms: int = 0
     """Until this time an already approved target may place more orders; they are not stale signals."""
 
@@ -264,6 +272,45 @@ def _stop_side(intent: Intent, at: RiskView, limits: Limits) -> bool:
         return False
     prices = [take.price for take in intent.takes or () if take.price is not None]
     return all(price < at if intent.side == "Buy" else at < price for at in prices)
+
+
+def _stop_liquidation(intent: Intent, at: RiskView, limits: Limits) -> bool:
+    if not limits.isolated_leverage:  # nearly always
+        return True
+    stop_loss = _stop_to_come(intent, at)
+    return stop_loss is None or comes_first(stop_loss, intent.side, _liquidation(intent, at, limits))
+
+
+def _stop_to_come(intent: Intent, at: RiskView) -> Decimal | None:
+    return at.stop_at_venue if intent.stop_loss is None and _adds(intent, at) else intent.stop_loss
+
+
+def _adds(intent: Intent, at: RiskView) -> bool:
+    held = at.exposure.position
+    return bool(held) and (held > ZERO) == (intent.side == "Buy")
+
+
+def _liquidation(intent: Intent, at: RiskView, limits: Limits) -> Decimal | None:
+    """Return the price at which the isolated position is liquidated that the entry leads to."""
+    position = Position()
+    if _adds(intent, at):  # a position on the other side is closed before
+        position = Position(at.exposure.position, at.entry_value_quote)
+    position.apply(intent.side, intent.qty, intent.price if intent.price is not None else intent.ref_price)
+    return isolated_liquidation(position, limits.isolated_leverage, at.instrument)
+
+
+def isolated_liquidation(position: Position, leverage: Decimal, rules: Instrument) -> Decimal | None:
+    """Return where an isolated position is liquidated; None: nowhere. ``leverage`` is 0 in cross margin."""
+    if not leverage or rules.market == "spot":
+        return None
+    return liquidation_price(position, min(leverage, rules.max_leverage), exact_tiers(rules.tiers))
+
+
+def comes_first(stop_loss: Decimal, side: Side, liquidation: Decimal | None) -> bool:
+    """Return True if a position on ``side`` meets its stop before its liquidation."""
+    if liquidation is None:
+        return True
+    return stop_loss > liquidation if side == "Buy" else stop_loss < liquidation
 
 
 def _finite_account(intent: Intent, at: RiskView, limits: Limits) -> bool:
@@ -396,6 +443,11 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check("stop_side", _stop_side),
     Check("account_not_finite", _finite_account),
+    Check(
+        "stop_liquidation",
+        _stop_liquidation,
+        numbers=lambda i, at, lim: (_stop_to_come(i, at), _liquidation(i, at, lim)),
+    ),
     Check("spot_short", _spot_short),
     Check(
         "spot_borrowed",

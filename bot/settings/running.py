@@ -153,7 +153,7 @@ class VenueSettings(Section):
         ge=0,
         lt=1,
         description="Stop of entries that name none, from their price; unset: 0.1 at remote venues, and in "
-        "isolated margin at most 0.5 / account.leverage.",
+        "isolated margin at most 0.4 / account.leverage.",
     )
     foreign: Literal["count", "refuse"] = Field(
         default="count",

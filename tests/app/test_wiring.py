@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bot.adapters.files.candles import Candles, read_candles, write_candles
+from bot.adapters.files.shipped import instruments
 from bot.app.inputs import detail_bars, mark_bars
 from bot.app.runs.live.plan import check_pair, stop_frac_of
 from bot.app.runs.notes import limit_fill_words
@@ -17,6 +18,8 @@ from bot.app.runs.results import record
 from bot.app.wiring import RunPlan
 from bot.cli import main
 from bot.domain.errors import BadSettings, BadUsage
+from bot.domain.ledger import Position
+from bot.domain.margin import exact_tiers, liquidation_price
 from bot.domain.market import MINUTE_MS
 from bot.features import matrix
 from bot.features.indicators import close, ema
@@ -89,9 +92,22 @@ def stop_of(**told: object) -> Decimal | None:
 def test_a_stop_that_nobody_set_acts_before_the_liquidation() -> None:
     assert stop_of(account__leverage=50) == Decimal("0.1")  # all of the account's money holds the position
     assert stop_of(account__margin_mode="isolated", account__leverage=2) == Decimal("0.1")
-    assert stop_of(account__margin_mode="isolated", account__leverage=10) == Decimal("0.05")
+    assert stop_of(account__margin_mode="isolated", account__leverage=10) == Decimal("0.04")
     assert stop_of(account__margin_mode="isolated", venue__protective_stop_frac=0) is None
     assert stop_of(venue__kind="paper") is None
+
+
+def test_the_stop_that_nobody_set_passes_the_risk_check_at_every_leverage_of_every_contract() -> None:
+    for rules in instruments().values():
+        tiers = exact_tiers(rules.tiers)
+        for tier in rules.tiers:
+            leverage = min(tier.max_leverage, rules.max_leverage)
+            stop = stop_of(account__margin_mode="isolated", account__leverage=leverage)
+            position = Position(Decimal(1), tier.limit_quote)
+            level = liquidation_price(position, leverage, tiers)
+            assert stop is not None
+            assert level is not None
+            assert tier.limit_quote * (1 - stop) > level
 
 
 def test_a_stop_behind_the_liquidation_is_refused() -> None:

@@ -537,6 +537,29 @@ def test_protective_prices_the_market_is_past_are_counted_and_not_sent() -> None
     assert one.state.refusals == {"stop_side": 1}
 
 
+@pytest.mark.parametrize(("leverage", "stop"), [("50", None), ("20", 97.0), ("0", 97.0)])
+def test_a_stop_is_not_moved_behind_the_liquidation(leverage: str, stop: float | None) -> None:
+    one = engine(
+        {0: Target(2.0), 1: Target(2.0, stop_loss=97.0)}, Limits(isolated_leverage=Decimal(leverage))
+    )
+    long_at(one)
+    moved = one.handle(closed(bar(1)))
+    assert [each.stop_loss for each in moved if isinstance(each, SetStops)] == ([stop] if stop else [])
+    assert one.state.refusals == ({} if stop else {"stop_liquidation": 1})
+
+
+@pytest.mark.parametrize("named", [99.0, None])
+@pytest.mark.parametrize("leverage", ["50", "0"])
+def test_an_entry_that_adds_is_judged_with_the_position_and_its_stop(
+    leverage: str, named: float | None
+) -> None:
+    limits = Limits(isolated_leverage=Decimal(leverage))  # 105 on average: liquidated at 103.4
+    one = engine({0: Target(2.0), 1: Target(4.0, stop_loss=named)}, limits)
+    long_at(one, price="110")
+    one.handle(StopsChanged(T0, "BTCUSDT", Decimal(99), None))
+    assert bool(orders(one.handle(closed(bar(1))))) is (leverage == "0")
+
+
 def test_equity_follows_a_fill_at_once() -> None:
     one = engine({0: Target(2.0)})
     long_at(one, price="101")

@@ -49,7 +49,7 @@ ARGUMENTS = {
         "_venue_events",
     },
     "CloseHandler": {"_state", "_trader", "_forecasters", "_trade_from_ms", "_venue_prices", "_redact"},
-    "StopKeeper": {"_state", "_stop_frac"},
+    "StopKeeper": {"_state", "_stop_frac", "_isolated_leverage"},
     "Trader": {"_state", "_limits", "_name", "_execution", "stops", "_check"},
     "VenueEventHandler": {"_state", "_trader", "_limits", "_name", "_adopts"},
 }

@@ -4,9 +4,9 @@ from importlib.resources import files
 import pytest
 
 from bot.domain.errors import BadFile
+from bot.domain.margin import maintenance
 from bot.exchange.instruments import parse_instruments, parse_spreads
 from bot.exchange.ledger.book import tier_rows
-from bot.exchange.ledger.margin import maintenance
 from tests.exchange.bars.desk import D
 
 SHIPPED = files("bot.shipped")

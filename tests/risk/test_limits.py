@@ -13,7 +13,7 @@ from bot.domain.errors import BadInput, BadSettings
 from bot.domain.market import Instrument
 from bot.domain.money import to_decimal
 from bot.domain.orders import Approved, Intent, Refused
-from bot.domain.refusals import SETTINGS
+from bot.domain.refusals import SETTINGS, refusal_words
 from bot.risk import CHECKS, BreakerState, Exposure, Limits, RiskView, check
 from tests.helpers import T0, instrument, intent, unlimited
 
@@ -97,6 +97,10 @@ AT_AND_BEYOND: dict[str, tuple[tuple[Intent, RiskView, Limits], tuple[Intent, Ri
         (intent(stop_loss=D(100)), view(), LIMITS),
     ),
     "account_not_finite": ((intent(), view(), LIMITS), (intent(), view(equity_quote=nan), LIMITS)),
+    "stop_liquidation": (  # at leverage 10, a long of 100 is liquidated at 100 − 10 + 0.5
+        (intent(stop_loss=D("90.6")), view(), limits(isolated_leverage="10")),
+        (intent(stop_loss=D("90.5")), view(), limits(isolated_leverage="10")),
+    ),
     "spot_short": (
         (intent("Sell", "5", reduce_only=True), view(instrument=SPOT, exposure=exposure("5")), LIMITS),
         (intent("Sell", "0.001"), view(instrument=SPOT), LIMITS),
@@ -172,6 +176,42 @@ AT_AND_BEYOND: dict[str, tuple[tuple[Intent, RiskView, Limits], tuple[Intent, Ri
 
 def test_every_check_has_its_two_cases_here() -> None:
     assert list(AT_AND_BEYOND) == [rule.name for rule in CHECKS]
+
+
+STOP_97 = intent(stop_loss=D(97))
+AT_50 = limits(isolated_leverage="50")
+
+
+def test_a_stop_behind_the_liquidation_is_refused_with_both_prices_and_the_setting() -> None:
+    refused = check(STOP_97, view(), AT_50)
+    assert isinstance(refused, Refused)
+    assert (refused.wanted, refused.allowed) == (D(97), D("98.5"))
+    assert refusal_words(refused) == (
+        "in isolated margin at account.leverage the position is liquidated before its stop: "
+        "97, allowed 98.5 (stop_liquidation)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "at", "limits", "allowed"),
+    [
+        (STOP_97, view(), LIMITS, True),  # in cross margin all of the account's money holds the position
+        (intent(), view(), AT_50, True),
+        (intent("Sell", stop_loss=D("101.4")), view(), AT_50, True),
+        (intent("Sell", stop_loss=D("101.5")), view(), AT_50, False),
+        (STOP_97, view(instrument=instrument(max_leverage=D(20))), AT_50, True),  # the contract allows 20
+        (STOP_97, view(instrument=SPOT), AT_50, True),
+        (STOP_97, view(exposure=exposure("1"), entry_value_quote=D(90)), AT_50, True),  # 95 on average
+        (intent(), view(exposure=exposure("1"), entry_value_quote=D(90), stop_at_venue=D(94)), AT_50, True),
+        (intent(), view(exposure=exposure("1"), entry_value_quote=D(90), stop_at_venue=D(93)), AT_50, False),
+        (intent(), view(exposure=exposure("-1"), entry_value_quote=D(-90), stop_at_venue=D(91)), AT_50, True),
+        (STOP_97, view(exposure=exposure("-1"), entry_value_quote=D(-90)), AT_50, False),  # closed before
+    ],
+)
+def test_a_stop_must_act_before_the_liquidation_of_the_position_to_come(
+    wanted: Intent, at: RiskView, limits: Limits, allowed: bool
+) -> None:
+    assert isinstance(check(wanted, at, limits), Approved) is allowed
 
 
 @pytest.mark.fault(35)

@@ -10,6 +10,7 @@ from bot.domain.money import ZERO, to_decimal
 from bot.domain.orders import Intent
 from bot.engine.orders.protection import NO_STOPS, TRIES_MAX, Trail, stop_of, stop_to_restore, trail_of
 from bot.engine.state import EngineState, SymbolState
+from bot.risk.limits import comes_first, isolated_liquidation
 from bot.strategy.signal import Target
 from bot.strategy.sizing import round_stops, stops_on_grid
 
@@ -20,11 +21,13 @@ class StopKeeper:
     """Keeps stop, target and trailing stop of each position at the venue, on the engine's state.
 
     ``stop_frac`` is the distance of the stop that an entry without one gets; None gives none.
+    ``isolated_leverage`` is that of ``Limits``.
     """
 
-    def __init__(self, state: EngineState, stop_frac: Decimal | None) -> None:
+    def __init__(self, state: EngineState, stop_frac: Decimal | None, isolated_leverage: Decimal) -> None:
         self._state = state
         self._stop_frac = stop_frac
+        self._isolated_leverage = isolated_leverage
 
     def protect(self, sym: SymbolState, intent: Intent) -> Intent:
         """Give an entry a stop, unless it adds to a position that already has one at the venue."""
@@ -108,6 +111,11 @@ class StopKeeper:
         low, high = moved if side == "Buy" else moved[::-1]
         if not ((low is None or low < sym.mark) and (high is None or high > sym.mark)):
             self._state.refusals["stop_side"] += 1  # the price is past it, so the venue would refuse it too
+            return _NOTHING
+        stop = moved[0]
+        liquidation = isolated_liquidation(sym.position, self._isolated_leverage, sym.instrument)
+        if stop is not None and stop != held[0] and not comes_first(stop, side, liquidation):
+            self._state.refusals["stop_liquidation"] += 1
             return _NOTHING
         sym.stops.wanted = moved
         return (SetStops(sym.symbol, *moved),)

@@ -66,7 +66,7 @@ class Trader:
         self._check = check
         self._name = name
         self._execution = execution
-        self.stops = StopKeeper(state, protective_stop_frac)
+        self.stops = StopKeeper(state, protective_stop_frac, limits.isolated_leverage)
 
     # Targets
 

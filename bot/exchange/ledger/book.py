@@ -7,6 +7,7 @@ from decimal import Decimal
 from math import inf
 
 from bot.domain.ledger import Position
+from bot.domain.margin import Tiers, exact_tiers
 from bot.domain.market import Instrument, RiskTier
 from bot.domain.money import ZERO
 from bot.domain.orders import Side
@@ -18,14 +19,12 @@ from bot.exchange.rulebook.stops import ProtectedPosition
 _HISTORY_MAX = 256
 Level = tuple[Decimal, Decimal]
 """(price, base quantity); the quantity may be infinite."""
-Tiers = list[tuple[Decimal, Decimal, Decimal]]
-"""(limit, maintenance fraction, deduction), rising."""
 RoughTiers = list[tuple[float, float, float]]
 
 
 def tier_rows(tiers: Iterable[RiskTier]) -> tuple[Tiers, RoughTiers]:
-    """Risk tiers as (limit, maintenance fraction, deduction), in Decimal and in float."""
-    exact = [(t.limit_quote, t.maintenance_frac, t.deduction_quote) for t in tiers]
+    """Risk tiers as rows, in Decimal and in float."""
+    exact = exact_tiers(tiers)
     return exact, [(float(limit), float(frac), float(less)) for limit, frac, less in exact]
 
 

@@ -14,6 +14,7 @@ Bybit documents the order of these steps, not their sizes: "the next lower tier"
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
+from bot.domain.margin import liquidation_price, maintenance
 from bot.domain.money import ZERO, ceil_to, to_decimal
 from bot.exchange.events import ExecType
 from bot.exchange.ledger.book import Level, PositionSlot, SymbolBook, closing_order
@@ -21,8 +22,6 @@ from bot.exchange.ledger.booking import Ledger
 from bot.exchange.ledger.margin import (
     MarginAccount,
     bankruptcy_price,
-    liquidation_price,
-    maintenance,
     mark_of,
 )
 from bot.exchange.ledger.protection import ProtectiveOrders

@@ -11,19 +11,18 @@ The formulas are Bybit's for linear contracts (position and wallet documentation
 - cross: liquidated when equity < Σ maintenance at mark values.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from math import inf
-from typing import TypeVar
 
 from bot.domain.ledger import Cash, Position
+from bot.domain.margin import liquidation_price, maintenance
 from bot.domain.money import ZERO, to_decimal
 from bot.domain.orders import Side
-from bot.exchange.ledger.book import PositionSlot, Tiers
+from bot.exchange.ledger.book import PositionSlot
 from bot.exchange.orders import MarginMode
 from bot.exchange.terms import FEE_STEP, booked_fee
 
-Number = TypeVar("Number", float, Decimal)
 _SAFETY = 0.999
 _TIE = 1e-9
 _FEE_ROUNDING = float(FEE_STEP)
@@ -53,31 +52,6 @@ def order_margin(qty: Decimal, price: Decimal, leverage: Decimal, taker_frac: De
     initial = value / leverage
     bankrupt = value - initial if side == "Buy" else value + initial
     return initial + value * taker_frac + bankrupt * taker_frac
-
-
-def maintenance(value: Number, tiers: Sequence[tuple[Number, Number, Number]]) -> Number:
-    """Maintenance margin without fees: value × fraction − deduction of the first tier that holds ``value``.
-
-    ``tiers`` are (limit, fraction, deduction), rising; a value above the last limit takes the last tier.
-    """
-    for limit, fraction, deduction in tiers:
-        if value <= limit:
-            return value * fraction - deduction
-    return value * tiers[-1][1] - tiers[-1][2]
-
-
-def liquidation_price(
-    position: Position, leverage: Decimal, tiers: Tiers, added_quote: Decimal = ZERO
-) -> Decimal | None:
-    """Isolated: entry ∓ (initial + added margin − maintenance) / size, at the entry value without fees.
-
-    The fee to close is in both margins and cancels. None when flat.
-    """
-    if not position.qty:
-        return None
-    value = abs(position.entry_value)
-    room = value / leverage - maintenance(value, tiers) + added_quote
-    return (position.entry_value - room) / position.qty
 
 
 class MarginAccount:

@@ -2,16 +2,11 @@
 
 from decimal import Decimal
 
+from bot.domain.margin import liquidation_price, maintenance
 from bot.domain.money import ZERO
 from bot.exchange.events import PositionView, WalletView
 from bot.exchange.ledger.book import PositionSlot
-from bot.exchange.ledger.margin import (
-    MarginAccount,
-    bankruptcy_price,
-    closing_fee,
-    liquidation_price,
-    maintenance,
-)
+from bot.exchange.ledger.margin import MarginAccount, bankruptcy_price, closing_fee
 
 _BREAK_EVEN_FEE = Decimal("0.00055")
 

@@ -17,6 +17,7 @@ _BURST = 5
 _BURST_MS = 5 * MINUTE_MS
 """So many refusals within so long are a burst; the next burst is said after ``_EVERY_MS``."""
 _COUNTED_MAX = 10_000
+_DO = {"stop_liquidation": "give a stop nearer to the price, or lower account.leverage"}
 _OF_SIZE = frozenset({"order_notional", "daily_notional", "position_notional", "total_notional", "leverage"})
 """Limits that refuse because too much is asked for: every later entry of this size is refused, too."""
 
@@ -105,5 +106,5 @@ class RefusalWatch:
             numbers = f": wanted {float(refused.wanted):.8g}, allowed {float(refused.allowed):.8g}"
         words = f"{symbol}: {refused.intent.side} {plain(refused.intent.qty)} refused by {reason}{numbers}"
         count, setting = self._engine.state.refusals[reason], SETTINGS.get(reason)
-        do = f"trade less at a time, or set risk.{setting}" if reason in _OF_SIZE else ""
+        do = f"trade less at a time, or set risk.{setting}" if reason in _OF_SIZE else _DO.get(reason, "")
         self._say(ts_ms, "warning", "limit_refused", words, do=do, symbol=symbol, limit=reason, count=count)

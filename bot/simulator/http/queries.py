@@ -8,8 +8,9 @@ from typing import Any
 
 from bot.bybit.serve import listing
 from bot.bybit.wire import FeeRow, PositionRow
+from bot.domain.margin import maintenance
 from bot.domain.money import ZERO, plain
-from bot.exchange.ledger.margin import maintenance, order_margin
+from bot.exchange.ledger.margin import order_margin
 from bot.simulator.account import order_forms as forms
 from bot.simulator.account import rows
 from bot.simulator.account.access import RequestRefused

@@ -201,6 +201,16 @@ class Wish:
 """
 
 
+@pytest.mark.parametrize("mode", ["isolated", "cross"])
+def test_an_entry_whose_stop_can_never_act_is_refused_in_a_backtest(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setenv("BOT_ACCOUNT__LEVERAGE", "50")
+    monkeypatch.setenv("BOT_ACCOUNT__MARGIN_MODE", mode)
+    said = " ".join(backtested(place, capsys, "qty=0.01", "stop=0.97"))
+    assert ("account.leverage the position is liquidated before its stop" in said) is (mode == "isolated")
+
+
 def backtested(place: Path, capsys: pytest.CaptureFixture[str], *params: str) -> list[str]:
     """The lines of a backtest of ``Wish``: in at each close without a position, out at the next."""
     (place / "wishes.py").write_text(WISH)

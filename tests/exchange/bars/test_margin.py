@@ -7,14 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.ledger import Position
+from bot.domain.margin import liquidation_price, maintenance
 from bot.domain.market import RiskTier
 from bot.domain.messages import MarkPrice
 from bot.exchange.ledger.book import tier_rows
 from bot.exchange.ledger.margin import (
     bankruptcy_price,
     closing_fee,
-    liquidation_price,
-    maintenance,
     order_margin,
     position_margin,
 )

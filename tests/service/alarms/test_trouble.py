@@ -328,3 +328,12 @@ def test_a_strategy_that_raises_is_an_error_with_its_line_and_what_to_do() -> No
     )
     assert "2025-01-01 00:00 UTC); BTCUSDT takes no entries, exits and stops go on" in alert.words
     assert "`bot unhalt`" in alert.do
+
+
+def test_a_stop_that_can_never_act_says_both_prices_and_what_to_set() -> None:
+    wanted = {0: Target(2.0, stop_loss=97.0)}
+    heard = Heard(engine(wanted, Limits(isolated_leverage=Decimal(50))))
+    heard.take(closed(bar(0)))
+    (said,) = heard.hooked
+    assert "stop_liquidation: wanted 97, allowed 98.5" in said.words
+    assert said.do == "give a stop nearer to the price, or lower account.leverage"

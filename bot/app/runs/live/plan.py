@@ -175,15 +175,15 @@ def check_pair(settings: Settings) -> None:
 def stop_frac_of(settings: Settings) -> Decimal | None:
     """Return the distance of the stop of entries that name none, as a fraction of their price; None: no stop.
 
-    An isolated position is liquidated before its price has moved by 1 / leverage. The stop that nobody has
-    set lies half-way there at most, so that it acts first.
+    An isolated position is liquidated before its price has moved by 1 / leverage; at the highest leverage of
+    a contract maintenance takes half of that way. The stop that nobody has set acts before.
     """
     account, venue = settings.account, settings.venue
     if venue.protective_stop_frac is not None or venue.kind == "paper":
         return venue.protective_stop_frac or None
     if account.margin_mode == "cross":
         return _REMOTE_STOP_FRAC
-    return min(_REMOTE_STOP_FRAC, 1 / account.leverage / 2)
+    return min(_REMOTE_STOP_FRAC, Decimal("0.4") / account.leverage)
 
 
 def _check_stop(settings: Settings) -> None:
