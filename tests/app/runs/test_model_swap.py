@@ -127,6 +127,21 @@ async def test_trouble_with_a_promoted_model_is_over_once_it_is_rolled_back(plan
     life.stop()
 
 
+async def test_a_newer_model_of_another_kind_is_refused_once(plan: LivePlan) -> None:
+    life, told = live(begun(plan)), []
+    looks = succession(life, begun(plan), told)
+    promoted(plan)
+    manifest = msgspec.structs.replace(looks._model.manifest, interval_ms=60_000)
+    looks._model = replace(looks._model, manifest=manifest)
+    for _ in range(2):
+        looks._pending = True
+        await looks._look()
+    assert [name for name, _ in told] == ["model_not_taken"]
+    assert "is for other features, bars or horizons" in str(looks.facts()["model_trouble"])
+    assert looks.facts()["model_coming_hash"] is None
+    life.stop()
+
+
 async def test_a_record_that_could_not_be_read_once_is_read_again(plan: LivePlan) -> None:
     life, told = live(begun(plan)), []
     looks = succession(life, begun(plan), told)

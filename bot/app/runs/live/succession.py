@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from enum import Enum
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,16 @@ _PAUSE_S = 0.003
 _RATES_BEFORE_MS = 24 * HOUR_MS
 
 Note = Callable[[str, dict[str, object]], None]
+
+
+class _Newest(Enum):
+    """What the newest model of the record is to this run, and what follows from it."""
+
+    IN_USE = "nothing newer is wanted: a model that is being warmed is given up"
+    REFUSED = "it was refused before: a model that is being warmed is given up"
+    COMING = "it is being warmed: that goes on"
+    OF_ANOTHER_KIND = "it cannot take over: it is refused, and that is said"
+    NEW = "it is warmed"
 
 
 class Succession:
@@ -126,27 +137,40 @@ class Succession:
         self._trouble = words
 
     async def _look(self) -> None:
-        """Begin to warm a newer model; give one up that is not current any more."""
+        """Read which model is the newest, and do what follows from it: see ``_Newest``."""
         if self._warming is not None and self._warming.is_apart:
             self._forget()
         stamp = _stamp(self._lineage.folder / RECORD)
-        if stamp == self._stamp and self._coming is None and not self._pending:
+        if stamp == self._stamp and not self._is_open:
             return
         newest, trouble = await asyncio.to_thread(self._newest)
         self._stamp, self._pending = stamp, False
-        if trouble:
+        if trouble or newest.hash == self._model.hash:
             self._say_trouble(trouble)
-        elif newest.hash == self._model.hash:
-            self._trouble = ""
-        if newest.hash == self._model.hash or newest.hash in self._refused:
-            self._forget()
-            return
-        if self._coming is not None and self._coming.hash == newest.hash:
-            return
-        if not self._fits(newest):
-            return
-        self._pending = True  # until it has taken over, or another one has come
-        await self._warm(newest)
+        match self._judged(newest):
+            case _Newest.IN_USE | _Newest.REFUSED:
+                self._forget()
+            case _Newest.COMING:
+                pass
+            case _Newest.OF_ANOTHER_KIND:
+                self._refuse(newest)
+            case _Newest.NEW:
+                self._pending = True  # until it has taken over, or another one has come
+                await self._warm(newest)
+
+    @property
+    def _is_open(self) -> bool:
+        """True while a model is on its way: each look then reads the record, changed or not."""
+        return self._pending or self._coming is not None
+
+    def _judged(self, newest: Checkpoint) -> "_Newest":
+        if newest.hash == self._model.hash:
+            return _Newest.IN_USE
+        if newest.hash in self._refused:
+            return _Newest.REFUSED
+        if self._coming is not None and newest.hash == self._coming.hash:
+            return _Newest.COMING
+        return _Newest.NEW if _kind(newest) == _kind(self._model) else _Newest.OF_ANOTHER_KIND
 
     def _newest(self) -> tuple[Checkpoint, str]:
         """Return the model to use, and in words what is wrong with a newer one, if any.
@@ -161,15 +185,11 @@ class Succession:
             return self._model, trouble
         return newest, trouble
 
-    def _fits(self, newest: Checkpoint) -> bool:
-        kinds = {(each.feature_set.hash, each.interval_ms, each.horizons) for each in (newest, self._model)}
-        if len(kinds) == 1:
-            return True
+    def _refuse(self, newest: Checkpoint) -> None:
         self._refused.add(newest.hash)
         self._say_trouble(
             f"model {newest.hash[:12]} is for other features, bars or horizons than the one in use"
         )
-        return False
 
     async def _warm(self, newest: Checkpoint) -> None:
         """Show a newer model past candles up to the present.
@@ -247,6 +267,11 @@ def _before(rates: Sequence[FundingRate], times: Sequence[int], close_ms: int) -
     """Return the last rate settled before a close; NaN if none is known."""
     place = bisect_left(times, close_ms)
     return float(rates[place - 1].rate) if place else nan
+
+
+def _kind(model: Checkpoint) -> tuple[object, ...]:
+    """Return what a model must have in common with the one whose place it takes."""
+    return model.feature_set.hash, model.interval_ms, model.horizons
 
 
 def _stamp(path: Path) -> object:
