@@ -85,6 +85,12 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         """Hash of the model to use."""
         return self.promoted[-1].hash if self.promoted else self.base
 
+    @property
+    def rolled_back(self) -> frozenset[str]:
+        """Hashes of the models that were rolled back and not promoted again."""
+        taken_back = {each.candidate for each in self.attempts if each.verdict == "rolled back"}
+        return frozenset(taken_back - {each.hash for each in self.promoted})
+
     def after(self, attempt: Attempt) -> "Line":
         """Return the line with one more attempt; only the latest stay."""
         return msgspec.structs.replace(self, attempts=(*self.attempts, attempt)[-_ATTEMPTS_MAX:])

@@ -36,6 +36,7 @@ class Retraining:
         note: is told what happened: name and facts.
         may_begin: False while the start of a process would disturb: a close is near, or the start goes on.
         is_stopping: True once the daemon was asked to stop.
+        is_rolled_back: True for the hash of a model that was rolled back after it was promoted.
     """
 
     def __init__(
@@ -50,10 +51,11 @@ class Retraining:
         note: Callable[[str, dict[str, object]], None],
         may_begin: Callable[[], bool],
         is_stopping: Callable[[], bool],
+        is_rolled_back: Callable[[str], bool],
     ) -> None:
         self._kept, self._work, self._task = kept, work, task
         self._clock, self._note, self._may_begin = clock, note, may_begin
-        self._is_stopping = is_stopping
+        self._is_stopping, self._is_rolled_back = is_stopping, is_rolled_back
         self._started_ms = clock.now_ms()
         before, outcome = self._read(), None
         if before is not None and before.began_ms is not None:  # it may have promoted a model before the end
@@ -73,6 +75,7 @@ class Retraining:
                 "running_since_ms": table.began_ms,
                 "last_verdict": None if last is None else last.outcome.verdict,
                 "last_model": None if last is None else last.outcome.candidate or None,
+                "last_rolled_back": last is not None and self._is_rolled_back(last.outcome.candidate),
                 "last_reason": None if last is None else last.outcome.reason,
                 "last_ended_ms": None if last is None else last.ended_ms,
                 "judged_ms": table.judged_ms,

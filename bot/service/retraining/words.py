@@ -25,7 +25,8 @@ def retraining_words(told: Mapping[str, Any], now_ms: int) -> str:
 def _how(told: Mapping[str, Any], ended: str) -> str:
     match told["last_verdict"]:
         case "promoted":
-            return f"promoted {told['last_model'][:_HASH_CHARS]} {ended}"
+            since = ", rolled back since then" if told.get("last_rolled_back") else ""
+            return f"promoted {told['last_model'][:_HASH_CHARS]} {ended}{since}"
         case "refused":
             return f"promoted none {ended}"
         case _:

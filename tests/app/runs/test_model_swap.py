@@ -142,6 +142,22 @@ async def test_a_newer_model_of_another_kind_is_refused_once(plan: LivePlan) -> 
     life.stop()
 
 
+async def test_a_running_bot_knows_which_models_were_rolled_back(plan: LivePlan) -> None:
+    life = live(begun(plan))
+    looks = succession(life, begun(plan), [])
+    newer, lineage = promoted(plan), Lineage(plan.settings.state_dir / "models")
+    await looks._look()
+    assert not looks.is_rolled_back(newer.hash)
+    lineage.roll_back(plan.checkpoint.hash, 1, "")
+    await looks._look()
+    assert looks.is_rolled_back(newer.hash)
+    assert looks.facts()["model_coming_hash"] is None
+    promoted(plan)
+    await looks._look()
+    assert not looks.is_rolled_back(newer.hash)
+    life.stop()
+
+
 async def test_a_record_that_could_not_be_read_once_is_read_again(plan: LivePlan) -> None:
     life, told = live(begun(plan)), []
     looks = succession(life, begun(plan), told)

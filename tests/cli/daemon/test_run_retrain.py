@@ -200,6 +200,7 @@ def test_a_daemon_finds_how_a_retraining_ended_that_it_did_not_see_end(tmp_path:
             note=lambda name, facts: told.append(name),
             may_begin=lambda: False,
             is_stopping=lambda: False,
+            is_rolled_back=lambda model: False,
         )
         assert made is not None
         assert made.table.last is not None

@@ -34,6 +34,7 @@ class Life:
         self.told: list[tuple[str, dict[str, object]]] = []
         self.may_begin: Callable[[], bool] = lambda: True
         self.stops = False
+        self.rolled_back: set[str] = set()
         self.recorded: dict[int, Outcome] = {}
         """What the record of the models knows, by the begin of the retraining."""
 
@@ -58,6 +59,7 @@ class Life:
             note=lambda *note: self.told.append(note),
             may_begin=lambda: self.may_begin(),
             is_stopping=lambda: self.stops,
+            is_rolled_back=self.rolled_back.__contains__,
         )
 
         async def for_a_while() -> None:
@@ -156,6 +158,17 @@ def test_a_model_that_was_promoted_just_before_a_stop_is_told_as_promoted(born: 
     assert names(life) == ["retrain_began", "retrained"]
     assert (facts["last_verdict"], facts["counts"]["failed"]) == ("promoted", 0)
     assert "; the last one promoted abc 03:10:0" in retraining_words(facts, MIDNIGHT + 4 * HOUR_MS)
+
+
+def test_a_model_that_is_rolled_back_later_is_told_as_such(born: Born) -> None:
+    life = born(PROMOTED)
+    made = life.run(MIDNIGHT, 4.0)
+    life.rolled_back.add("abc")
+    facts: Any = made.facts()["retrain"]
+    assert facts["last_rolled_back"]
+    words = retraining_words(facts, MIDNIGHT + 4 * HOUR_MS)
+    assert words.endswith(", rolled back since then: better")
+    assert "; the last one promoted abc 03:10:0" in words
 
 
 def test_a_model_that_was_promoted_just_before_a_kill_is_told_after_the_restart(born: Born) -> None:

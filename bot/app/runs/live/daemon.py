@@ -201,6 +201,7 @@ async def live(
             note=notes,
             may_begin=lambda: consumers[0].readiness.started and consumers[0].may_glance(),
             is_stopping=lambda: stop.reason is not None,
+            is_rolled_back=lambda model: succession is not None and succession.is_rolled_back(model),
         )
         if retraining is not None:
             others["retraining"] = retraining.run

@@ -26,6 +26,7 @@ def retraining_of(
     note: Callable[[str, dict[str, object]], None],
     may_begin: Callable[[], bool],
     is_stopping: Callable[[], bool],
+    is_rolled_back: Callable[[str], bool],
 ) -> Retraining | None:
     """Return the schedule of a daemon's retrainings; None if its settings have none."""
     settings, base = plan.settings, plan.base
@@ -59,4 +60,5 @@ def retraining_of(
         note=note,
         may_begin=may_begin,
         is_stopping=is_stopping,
+        is_rolled_back=is_rolled_back,
     )

@@ -87,6 +87,7 @@ class Succession:
         self._trouble = trouble
         self._stamp: object = None
         self._refused: set[str] = set()
+        self._rolled_back: frozenset[str] = frozenset()
         self._coming: Checkpoint | None = None
         self._warming: Rewarming | None = None
         self._pending = True
@@ -101,6 +102,10 @@ class Succession:
             "model_coming_hash": None if coming is None else coming.hash,
             "model_trouble": self._trouble or None,
         }
+
+    def is_rolled_back(self, model_hash: str) -> bool:
+        """Return True if the record says so of a model, as it was when it was last read."""
+        return model_hash in self._rolled_back
 
     async def run(self) -> None:
         """Look for a newer model until cancelled."""
@@ -173,7 +178,7 @@ class Succession:
         return _Newest.NEW if _kind(newest) == _kind(self._model) else _Newest.OF_ANOTHER_KIND
 
     def _newest(self) -> tuple[Checkpoint, str]:
-        """Return the model to use, and in words what is wrong with a newer one, if any.
+        """Read the record; return the model to use, and in words what is wrong with a newer one, if any.
 
         A model in use that is damaged on the disk goes on as it is in memory.
 
@@ -181,7 +186,9 @@ class Succession:
             StoreFailed: the record is damaged.
         """
         newest, trouble = self._lineage.current(self._base)
-        if trouble and self._lineage.line(self._base.hash).current == self._model.hash:
+        line = self._lineage.line(self._base.hash)
+        self._rolled_back = line.rolled_back
+        if trouble and line.current == self._model.hash:
             return self._model, trouble
         return newest, trouble
 
