@@ -80,7 +80,7 @@ def _live(made: "Demo", kind: Literal["paper", "local"], title: str) -> None:
     from rich.padding import Padding
 
     from bot.app.runs.demo import LIVE_BARS, SPEED
-    from bot.app.runs.live.daemon import Watcher
+    from bot.app.runs.live.watcher import Watcher
     from bot.cli.terminal.console import console
     from bot.cli.views.rows import rows_table, total_words
 
@@ -119,7 +119,7 @@ def _stream(made: "Demo") -> None:
 
 def _page(made: "Demo", keep: bool) -> None:
     """Trade on with the page beside the daemon, and say where it is."""
-    from bot.app.runs.live.daemon import Watcher
+    from bot.app.runs.live.watcher import Watcher
     from bot.cli.views.glance import show_on
 
     stderr = made.context.stderr

@@ -10,7 +10,7 @@ import pytest
 
 from bot.app.context import Context
 from bot.app.runs.demo import Demo, make_demo
-from bot.app.runs.live.daemon import Watcher
+from bot.app.runs.live.watcher import Watcher
 from bot.cli.demo import _ended, _next
 from bot.cli.terminal.program import command, program_name
 from tests.app.runs.lives import live, plan_on, tape

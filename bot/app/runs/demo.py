@@ -15,9 +15,9 @@ from bot.app.context import Context
 from bot.app.inputs import choose_instruments, choose_strategy, load_model
 from bot.app.runs.backtest import run_plan
 from bot.app.runs.comparison import Comparison
-from bot.app.runs.live.daemon import Watcher
 from bot.app.runs.live.daemon import run as run_live
 from bot.app.runs.live.plan import make_live_plan
+from bot.app.runs.live.watcher import Watcher
 from bot.app.runs.parity import compare_live, exchange_process, own_context
 from bot.app.runs.results import write_report
 from bot.app.state import exports

@@ -28,9 +28,9 @@ from bot.app.inputs import (
     strategy_model,
 )
 from bot.app.runs.comparison import Comparison, Fills, Story, compare, story_of
-from bot.app.runs.live.daemon import Watcher
 from bot.app.runs.live.daemon import run as run_live
 from bot.app.runs.live.plan import LivePlan, make_live_plan
+from bot.app.runs.live.watcher import Watcher
 from bot.app.wiring import WARMUP_BARS, RunPlan, assemble
 from bot.domain.errors import BadUsage, BotError
 from bot.domain.market import MINUTE_MS, interval_name

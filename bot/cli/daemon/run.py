@@ -74,8 +74,8 @@ def run(context: Context, /, feed: str | None, venue: str | None, as_json: bool,
         if not sys.stdin.isatty():
             raise BadUsage("--fresh asks first, and nobody can answer here; add --yes")
         click.confirm("Begin a new account? The old one's journal stays, and is not traded on.", abort=True)
-    from bot.app.runs.live.daemon import Watcher
     from bot.app.runs.live.daemon import run as run_live
+    from bot.app.runs.live.watcher import Watcher
 
     live = make_live(context, feed=feed, venue=venue, **chosen)  # type: ignore[arg-type]
     show = None if context.log_format == "json" else show_on(context.stderr)

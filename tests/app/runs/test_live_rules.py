@@ -8,7 +8,7 @@ import pytest
 from bot.adapters.net.public_rest import RequestPace, public_rest
 from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.state.clock import WallClock
-from bot.app.runs.live.daemon import _feed
+from bot.app.runs.live.connecting import Ground, make_feed
 from bot.app.runs.live.plan import make_live_plan
 from bot.settings import Settings
 
@@ -31,7 +31,16 @@ def test_a_feed_of_another_market_tells_no_new_rules(feed: str, venue: str, told
     async def refresh_ms() -> int:
         url = "http://127.0.0.1:1"
         async with public_rest(url, WallClock(), RequestPace(), random.Random(1)) as rest:
-            made = _feed(plan, rest, WallClock(), random.Random(1), None, Stopwatch())
+            ground = Ground(
+                machine=None,
+                rng=random.Random(1),
+                address=None,
+                rest=rest,
+                clock=WallClock(),
+                stopwatch=Stopwatch(),
+                notes=None,
+            )
+            made = make_feed(plan, ground)
         return made.config.refresh_ms
 
     assert bool(asyncio.run(refresh_ms())) is told

@@ -1,83 +1,45 @@
 """Wires the daemon: a plan, a feed, a venue and the state that the journal holds become one run.
 
-``plan`` chooses, ``recovery`` says with which state a process begins, ``run`` connects and trades. These
-files decide which objects are used. No module below them knows a mode such as paper or live.
+``plan`` chooses, ``connecting`` reaches the exchange, ``recovery`` says with which state a process begins,
+``beside`` adds what runs beside the trading, ``run`` trades. These files decide which objects are used. No
+module below them knows a mode such as paper or live.
 """
 
 import asyncio
 import contextlib
-import itertools
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import bot
-from bot.adapters.net.public_rest import PublicRest, RequestPace, follow, public_rest
-from bot.adapters.net.signed_rest import signed_rest
-from bot.adapters.net.stopwatch import Stopwatch
 from bot.adapters.state.account_lock import runtime_folder
 from bot.adapters.state.alive import SignOfLife, beating
 from bot.adapters.state.clock import FollowedClock
 from bot.adapters.state.directory import HaltFile, StateDir
 from bot.app.machine import Machine
-from bot.app.notify import make_messenger
-from bot.app.page import page_beside
 from bot.app.runs.live.arguments import arguments_of
+from bot.app.runs.live.beside import Beside, DaemonToCome, begin_beside
+from bot.app.runs.live.connecting import Ground, connect, make_feed, make_remote, read_rules
 from bot.app.runs.live.plan import LivePlan
 from bot.app.runs.live.recovery import Standing, account_folder, order_name, take_over
-from bot.app.runs.live.scheduled import retraining_of
 from bot.app.runs.live.successors import begin_with
-from bot.app.state.last_daemon import note_daemon, traded_before
-from bot.app.venue.account import credentials, feed_url, observe
-from bot.bybit.rate_limits import AddressBudget, RateLimiter
-from bot.domain.alerts import Alert
-from bot.domain.errors import VenueError
+from bot.app.runs.live.watcher import Watcher
+from bot.app.state.last_daemon import note_daemon
 from bot.domain.market import Instrument
 from bot.domain.messages import Candle
-from bot.domain.orders import Order
 from bot.engine.core import Engine
-from bot.ports import Clock, OrderMemory, Recorder, Venue
-from bot.service.alarms.notes import Notes
+from bot.ports import Clock, Recorder
 from bot.service.daemon import Daemon
-from bot.service.daemon.older_segments import OlderSegments
 from bot.service.daemon.parts import Ending, Parts
-from bot.service.halt import entry_block_now
 from bot.service.journaling import JournalKeeper, JournalParts
 from bot.service.process.notify import Notifier
 from bot.service.process.resources import resources
 from bot.service.process.supervise import Stop, signals
-from bot.service.views.glance import Glance, glances
-from bot.settings import Settings
 
 if TYPE_CHECKING:
     from bot.adapters.feed.bybit import BybitFeed
     from bot.adapters.venue.bybit import BybitVenue
     from bot.app.context import Context
-    from bot.app.runs.live.succession import Succession
-
-_REQUESTS_PER_S = 80.0
-"""Bybit allows 120 an address; a warm-up of hundreds of symbols leaves room for orders."""
-_MAX_CLOCK_OFF_MS = 2_000
-"""With a larger difference between this clock and the feed's, every bar would count as late or early."""
-
-
-@dataclass(frozen=True)
-class Watcher:
-    """A person at the terminal.
-
-    ``show`` gets a glance once a second, ``on_page`` the page's address, ``on_alert`` each alert.
-    """
-
-    show: Callable[[Glance], None] | None = None
-    on_page: Callable[[str], None] | None = None
-    on_alert: Callable[[Alert], None] | None = None
-
-    def sound(self, alert: Alert) -> None:
-        """``ports.Alarm``."""
-        if self.on_alert is not None:
-            self.on_alert(alert)
-
 
 NO_DRIFT_REFERENCE = "what its training data looked like is not known; `bot train` and `bot.fit` keep it"
 RecorderOf = Callable[[Engine], Recorder]
@@ -136,135 +98,65 @@ async def live(
         BotError: the error that ended it, or kept it from starting.
     """
     machine = machine or Machine(locks=runtime_folder())
-    settings, log = plan.settings, context.log
-    rng = machine.jitter(settings.seed)
-    halt = HaltFile(settings.state_dir, machine.disk)
-    consumers: list[Daemon] = []  # one that hangs must not look alive from outside
-    address = AddressBudget()  # of this process: what one client is refused, all others must know
+    watcher = watcher or Watcher()
+    settings, log, to_come = plan.settings, context.log, DaemonToCome()
     async with contextlib.AsyncExitStack() as open_:
         sign = SignOfLife(settings.state_dir, machine.pid)
-        await open_.enter_async_context(beating(sign, lambda: not any(each.is_stuck for each in consumers)))
-        pace = RequestPace(requests_per_second=_REQUESTS_PER_S, max_retries=3)
-        rest = await open_.enter_async_context(
-            public_rest(feed_url(settings), machine.wall, pace, rng, machine.connector, address)
-        )
-        clock = await _clock(settings, rest, machine)
-        stopwatch = Stopwatch()
-        notes = Notes(log, clock.now_ms)
-        open_.callback(notes.close)
+        await open_.enter_async_context(beating(sign, to_come.lives))
+        ground = await connect(open_, settings, machine, log)
         plan, trouble = begin_with(plan, account_folder(plan))
-        feed = _feed(plan, rest, clock, rng, notes, stopwatch)
-        instruments = await _instruments(feed, settings, log)
-        name = order_name(settings.venue.prefix, account_folder(plan))
-        standing = take_over(
-            plan,
-            arguments_of(plan, dict(instruments), clock, name),
-            now_ms=clock.now_ms(),
-            wall_ms=machine.wall.now_ms(),
-            halted_by_file=halt.is_set(),
-            disk=machine.disk,
-        )
+        feed = make_feed(plan, ground)
+        instruments = await read_rules(feed, settings, log)
+        halt = HaltFile(settings.state_dir, machine.disk)
+        standing = _take_over(plan, instruments, ground, halt)
         open_.callback(standing.writer.close)
-        engine = standing.engine
-        for note, facts in standing.notes:
-            log.info(note, **facts)
-        if plan.model is not None and plan.model.drift is None:
-            log.info("drift_unknown", model_hash=plan.model.hash, reason=NO_DRIFT_REFERENCE)
-        succession = _succession(plan, standing, rest, notes, trouble)
-        from_ms = _read_from_ms(plan, standing, clock)
+        _log_standing(log, plan, standing)
+        from_ms = _read_from_ms(plan, standing, ground.clock)
         feed.config = replace(feed.config, from_ms=from_ms, seen_ms=standing.seen_ms)
-        budget = RateLimiter(address=address)
-        remote = await _remote(open_, plan, clock, rng, _Memory(engine), notes, stopwatch, machine, budget)
-        venue: Venue | None = remote if remote is not None else standing.venue
-        assert venue is not None, "a plan has a venue of one kind or the other"
-        if remote is not None:  # an entry may have waited for its turn while a halt came
-            remote.known = engine.state.known_account
-            remote.may_enter = lambda: entry_block_now(engine.state.breaker, halt) is None
-        identity = _identity(plan, standing, machine, clock)
+        remote = await make_remote(open_, plan, ground, standing.engine, halt)
+        identity = _identity(plan, standing, ground)
         note_daemon(settings, identity)
-        messenger = make_messenger(
-            settings, standing.writer.journal.folder, pid=machine.pid, log=log, redact=context.redactor
-        )
-        if messenger is not None:
-            messenger.start()
-            open_.push_async_callback(messenger.close)
-        watcher = watcher or Watcher()
-        older = OlderSegments(standing.writer.journal, standing.writer.end.segment, notes)
-        others = {**_others(context, plan, rest, clock, watcher), "older segments": older.run}
-        if succession is not None:
-            others["succession"] = succession.run
-        retraining = retraining_of(
+        beside = begin_beside(
+            open_,
+            context,
             plan,
-            log=log,
-            clock=clock,
-            disk=machine.disk,
-            note=notes,
-            may_begin=lambda: consumers[0].readiness.started and consumers[0].may_glance(),
-            is_stopping=lambda: stop.reason is not None,
-            is_rolled_back=lambda model: succession is not None and succession.is_rolled_back(model),
+            ground,
+            standing,
+            trouble=trouble,
+            to_come=to_come,
+            stop=stop,
+            watcher=watcher,
         )
-        if retraining is not None:
-            others["retraining"] = retraining.run
-        if watcher.show is not None:
-            others["glances"] = glances(lambda: consumers[0], watcher.show, log)
-        daemon = Daemon(
-            Parts(
-                engine=engine,
-                feed=feed,
-                venue=venue,
-                remote=remote,
-                keeper=JournalKeeper(_journal_parts(plan, standing, machine), engine, stopwatch),
-                opening=standing.opening,
-                quarantined=standing.quarantined,
-                halt=halt,
-                clock=clock,
-                record=record(engine) if record is not None else None,
-                state_dir=settings.state_dir,
-                settings=settings.daemon,
-                log=log,
-                redact=context.redactor,
-                identity=identity,
-                facts=lambda: {
-                    **_facts(feed, remote),
-                    **older.facts(),
-                    **context.log_facts(),
-                    **(messenger.facts() if messenger is not None else {}),
-                    **(succession.facts() if succession is not None else {}),
-                    **(retraining.facts() if retraining is not None else {}),
-                },
-                after=succession.after if succession is not None else lambda event: None,
-                others=others,
-                # Without quotes marks are closes: an open candle must not move one before its time.
-                passed_over=(Candle,) if settings.feed.quotes == "none" else (),
-                clear=remote.clear if remote is not None else None,
-                notifier=Notifier(machine.environ, machine.pid),
-                quiet_every_ms=settings.journal.quiet_every_ms,
-                duration_s=plan.duration_s,
-                bars_max=plan.bars_max,
-                stop=stop,
-                stopwatch=stopwatch,
-                wall_ms=machine.wall.now_ms,
-                on_stall=remote.look_again if remote is not None else lambda: None,
-                ended_before=standing.ended_before,
-                alarms=(watcher, *((messenger,) if messenger is not None else ())),
-            )
-        )
-        notes.heard_by(daemon.alarms)
-        consumers.append(daemon)
+        made = _Made(context, plan, ground, standing, feed, remote, halt, stop)
+        daemon = Daemon(_parts(made, beside, identity, record))
+        ground.notes.heard_by(daemon.alarms)
+        to_come.has_come(daemon)
         if settings.venue.kind == "testnet":
             log.warning("testnet_pnl", meaning="none: testnet prices are not the market")
         return await daemon.run()
 
 
-def _succession(
-    plan: LivePlan, standing: Standing, rest: PublicRest, notes: Notes, trouble: str
-) -> "Succession | None":
-    """Return the way of promoted models into this run; None without a model that could be retrained."""
-    if plan.base is None:
-        return None
-    from bot.app.runs.live.succession import Succession
+def _take_over(
+    plan: LivePlan, instruments: Mapping[str, Instrument], ground: Ground, halt: HaltFile
+) -> Standing:
+    """Return the state to begin with: the one that the journal holds, or a fresh one."""
+    machine, clock = ground.machine, ground.clock
+    name = order_name(plan.settings.venue.prefix, account_folder(plan))
+    return take_over(
+        plan,
+        arguments_of(plan, dict(instruments), clock, name),
+        now_ms=clock.now_ms(),
+        wall_ms=machine.wall.now_ms(),
+        halted_by_file=halt.is_set(),
+        disk=machine.disk,
+    )
 
-    return Succession(standing.engine, plan, rest, standing.header.arguments, notes, trouble)
+
+def _log_standing(log: Any, plan: LivePlan, standing: Standing) -> None:
+    for note, facts in standing.notes:
+        log.info(note, **facts)
+    if plan.model is not None and plan.model.drift is None:
+        log.info("drift_unknown", model_hash=plan.model.hash, reason=NO_DRIFT_REFERENCE)
 
 
 def _read_from_ms(plan: LivePlan, standing: Standing, clock: Clock) -> int | None:
@@ -278,6 +170,61 @@ def _read_from_ms(plan: LivePlan, standing: Standing, clock: Clock) -> int | Non
     step = plan.interval_ms
     warm_up_ms = clock.now_ms() // step * step - plan.warmup_bars * step
     return seen_ms if seen_ms > warm_up_ms else None
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What a daemon trades with."""
+
+    context: "Context"
+    plan: LivePlan
+    ground: Ground
+    standing: Standing
+    feed: "BybitFeed"
+    remote: "BybitVenue | None"
+    halt: HaltFile
+    stop: Stop
+
+
+def _parts(made: _Made, beside: Beside, identity: Mapping[str, object], record: RecorderOf | None) -> Parts:
+    """Return everything that the daemon is made of."""
+    context, plan, ground, standing = made.context, made.plan, made.ground, made.standing
+    settings, machine, remote, succession = plan.settings, ground.machine, made.remote, beside.succession
+    venue = remote if remote is not None else standing.venue
+    assert venue is not None, "a plan has a venue of one kind or the other"
+    return Parts(
+        engine=standing.engine,
+        feed=made.feed,
+        venue=venue,
+        remote=remote,
+        keeper=JournalKeeper(_journal_parts(plan, standing, machine), standing.engine, ground.stopwatch),
+        opening=standing.opening,
+        quarantined=standing.quarantined,
+        halt=made.halt,
+        clock=ground.clock,
+        record=record(standing.engine) if record is not None else None,
+        state_dir=settings.state_dir,
+        settings=settings.daemon,
+        log=context.log,
+        redact=context.redactor,
+        identity=identity,
+        facts=lambda: {**_facts(made.feed, remote), **context.log_facts(), **beside.facts()},
+        after=succession.after if succession is not None else lambda event: None,
+        others=beside.tasks,
+        # Without quotes marks are closes: an open candle must not move one before its time.
+        passed_over=(Candle,) if settings.feed.quotes == "none" else (),
+        clear=remote.clear if remote is not None else None,
+        notifier=Notifier(machine.environ, machine.pid),
+        quiet_every_ms=settings.journal.quiet_every_ms,
+        duration_s=plan.duration_s,
+        bars_max=plan.bars_max,
+        stop=made.stop,
+        stopwatch=ground.stopwatch,
+        wall_ms=machine.wall.now_ms,
+        on_stall=remote.look_again if remote is not None else lambda: None,
+        ended_before=standing.ended_before,
+        alarms=beside.alarms,
+    )
 
 
 def _journal_parts(plan: LivePlan, standing: Standing, machine: Machine) -> JournalParts:
@@ -296,150 +243,6 @@ def _journal_parts(plan: LivePlan, standing: Standing, machine: Machine) -> Jour
     )
 
 
-class _Memory:
-    """``ports.OrderMemory``: what the recovered engine knows."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._state = engine.state
-
-    def orders(self) -> Mapping[str, Order]:
-        """Return the live orders."""
-        return self._state.orders.live
-
-    def executions_seen_ms(self) -> int:
-        """Return the time of the latest booked execution."""
-        return max((sym.last_fill_ms for sym in self._state.symbols.values()), default=0)
-
-
-async def _clock(settings: Settings, rest: PublicRest, machine: Machine) -> Clock:
-    """Return the exchange's clock; for a real exchange this machine's clock must be about right, too.
-
-    Raises:
-        VenueError: nobody answers, or this machine's clock is wrong.
-    """
-    followed = FollowedClock(machine.time)
-    await observe(rest, followed, feed_url(settings), is_local=settings.feed.kind == "local")
-    if settings.feed.kind == "local":
-        return followed
-    off_ms = machine.wall.now_ms() - followed.now_ms()
-    if abs(off_ms) > _MAX_CLOCK_OFF_MS:
-        side = "ahead of" if off_ms > 0 else "behind"
-        raise VenueError(
-            f"this machine's clock is {abs(off_ms)} ms {side} the exchange's; set it, for example with NTP"
-        )
-    return followed
-
-
-def _feed(
-    plan: LivePlan, rest: PublicRest, clock: Clock, rng: random.Random, notes: Notes, stopwatch: Stopwatch
-) -> "BybitFeed":
-    from bot.adapters.feed.bybit import BybitFeed
-    from bot.adapters.feed.config import FeedConfig
-
-    settings = plan.settings
-    config = FeedConfig.of(
-        settings.feed,
-        local_url=settings.local.url,
-        bars_before=plan.warmup_bars,
-        from_ms=plan.from_ms,
-        risk_tiers=True,
-    )
-    if settings.venue.kind not in ("paper", settings.feed.kind):  # orders obey the venue's rules alone
-        config = replace(config, refresh_ms=0)
-    config = replace(config, traded_before=traded_before(settings))
-    ids = (f"f{number}" for number in itertools.count(1))
-    return BybitFeed(
-        config,
-        rest,
-        clock,
-        rng,
-        ids,
-        on_note=notes,
-        stopwatch=stopwatch,
-    )
-
-
-async def _instruments(feed: "BybitFeed", settings: Settings, log: Any) -> Mapping[str, Instrument]:
-    """Return the feed's rules; for paper the shipped ones if the feed's cannot be read.
-
-    Raises:
-        BadSettings: a symbol the exchange does not trade.
-        VenueError: no answer.
-    """
-    from bot.adapters.files import shipped
-
-    try:
-        return await feed.prepare()
-    except VenueError as error:
-        known = shipped.instruments()
-        if settings.venue.kind != "paper" or not all(symbol in known for symbol in feed.config.symbols):
-            raise
-        log.warning("shipped_rules_used", reason=str(error))
-        feed.instruments = {symbol: known[symbol] for symbol in feed.config.symbols}
-        return feed.instruments
-
-
-async def _remote(
-    open_: contextlib.AsyncExitStack,
-    plan: LivePlan,
-    clock: Clock,
-    rng: random.Random,
-    memory: OrderMemory,
-    notes: Notes,
-    stopwatch: Stopwatch,
-    machine: Machine,
-    budget: RateLimiter,
-) -> "BybitVenue | None":
-    """Return the remote venue; None for paper."""
-    settings = plan.settings
-    if settings.venue.kind == "paper":
-        return None
-    from bot.adapters.venue.bybit import BybitVenue
-    from bot.adapters.venue.config import VenueConfig
-
-    config = replace(
-        VenueConfig.of(settings),
-        traded_before=traded_before(settings),
-        lock_folder=machine.locks,
-        holder=f"process {machine.pid}, state_dir {settings.state_dir.resolve()}",
-    )
-    rest = await open_.enter_async_context(
-        signed_rest(
-            config.urls.rest,
-            credentials(settings),
-            clock,
-            rng,
-            budget=budget,
-            policy=config.rest,
-            connector=machine.connector,
-        )
-    )
-    ids = (f"v{number}" for number in itertools.count(1))
-    return BybitVenue(
-        config,
-        rest,
-        clock,
-        rng,
-        ids,
-        memory,
-        stopwatch,
-        on_note=notes,
-    )
-
-
-def _others(
-    context: "Context", plan: LivePlan, rest: PublicRest, clock: Clock, watcher: Watcher
-) -> dict[str, Any]:
-    others: dict[str, Any] = {}
-    if isinstance(clock, FollowedClock):
-        others["clock"] = lambda: follow(rest, clock)
-    if plan.settings.web.port is not None:
-        others["web"] = page_beside(
-            context, plan.settings, insecure=plan.web_insecure, heard=watcher.on_page
-        ).run
-    return others
-
-
 def _facts(feed: "BybitFeed", remote: "BybitVenue | None") -> dict[str, object]:
     told = feed.facts()
     facts: dict[str, object] = {"feed_lag_ms": told.pop("lag_ms", None), "feed_facts": told}
@@ -448,7 +251,7 @@ def _facts(feed: "BybitFeed", remote: "BybitVenue | None") -> dict[str, object]:
     return {**facts, "process": resources()}
 
 
-def _identity(plan: LivePlan, standing: Standing, machine: Machine, clock: Clock) -> dict[str, object]:
+def _identity(plan: LivePlan, standing: Standing, ground: Ground) -> dict[str, object]:
     settings, model = plan.settings, plan.model
     return {
         "mode": settings.venue.kind,
@@ -456,7 +259,7 @@ def _identity(plan: LivePlan, standing: Standing, machine: Machine, clock: Clock
         "venue": settings.venue.kind,
         "account": standing.writer.journal.account,
         "run": standing.header.process,
-        "pid": machine.pid,
+        "pid": ground.machine.pid,
         "version": bot.__version__,
         "symbols": list(plan.symbols),
         "interval": settings.feed.interval,
@@ -466,5 +269,5 @@ def _identity(plan: LivePlan, standing: Standing, machine: Machine, clock: Clock
         "model_trained_to_ms": model.trained_to_ms if model is not None else None,
         "settings_hash": settings.hash,
         "seed": settings.seed,
-        "speed": clock.speed if isinstance(clock, FollowedClock) else 1.0,
+        "speed": ground.clock.speed if isinstance(ground.clock, FollowedClock) else 1.0,
     }
