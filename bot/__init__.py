@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bot.domain.market import Bar, Forecast
     from bot.lab.backtest import backtest
     from bot.lab.candles import read_candles
+    from bot.lab.checks import CheckResult, check_lookahead, check_warmup
     from bot.lab.features import FeatureRows, features
     from bot.lab.fitting import fit, unfitted
     from bot.lab.model import Evaluation, Model, evaluate, load_model, train
@@ -41,6 +42,7 @@ __all__ = [
     "Bar",
     "BotError",
     "Candles",
+    "CheckResult",
     "Evaluation",
     "FeatureRows",
     "Figure",
@@ -55,6 +57,8 @@ __all__ = [
     "View",
     "WalkForwardResult",
     "backtest",
+    "check_lookahead",
+    "check_warmup",
     "evaluate",
     "features",
     "fit",
@@ -72,6 +76,7 @@ _HOMES = {
     "Bar": "domain.market",
     "BotError": "domain.errors",
     "Candles": "adapters.files.candles",
+    "CheckResult": "lab.checks",
     "Evaluation": "lab.model",
     "FeatureRows": "lab.features",
     "Figure": "web.figure",
@@ -86,6 +91,8 @@ _HOMES = {
     "View": "strategy",
     "WalkForwardResult": "lab.search",
     "backtest": "lab.backtest",
+    "check_lookahead": "lab.checks",
+    "check_warmup": "lab.checks",
     "evaluate": "lab.model",
     "fit": "lab.fitting",
     "load_model": "lab.model",

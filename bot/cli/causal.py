@@ -119,9 +119,9 @@ def lookahead(asked: _Asked, *, cuts: int | None, seed: int) -> None:
     Exit: 0 nothing was found, which is no proof; 1 something was.
     """
     from bot.app.checks.lookahead import NO_PROOF, check_lookahead, runs
-    from bot.app.checks.running import cuts_for
+    from bot.app.checks.running import LOOKAHEAD_BARS, cuts_for
 
-    sources = asked.sources(_LOOKAHEAD_BARS)
+    sources = asked.sources(LOOKAHEAD_BARS)
     cuts = cuts_for(asked.subject) if cuts is None else cuts
     with progress_bar("lookahead", runs(cuts), "runs") if not asked.as_json else nullcontext() as update:
         found = check_lookahead(asked.subject, sources, cuts=cuts, seed=seed, progress=update)
@@ -157,9 +157,10 @@ def warmup(asked: _Asked, *, starts: int, tolerance: float | None) -> None:
 
     Exit: 0 a run reads enough, 1 it does not.
     """
+    from bot.app.checks.running import WARMUP_CHECK_BARS
     from bot.app.checks.warmup import NO_PROOF, check_warmup
 
-    sources, total = asked.sources(_WARMUP_BARS), starts * _RUNS_A_START
+    sources, total = asked.sources(WARMUP_CHECK_BARS), starts * _RUNS_A_START
     with progress_bar("warmup", total, "runs") if not asked.as_json else nullcontext() as update:
         found = check_warmup(asked.subject, sources, starts=starts, tolerance=tolerance, progress=update)
     if asked.as_json:
@@ -167,16 +168,11 @@ def warmup(asked: _Asked, *, starts: int, tolerance: float | None) -> None:
     else:
         _print_warmup(found)
     if not found.clean:
-        raise Leaks(
-            f"{found.subject}: {found.words}, but a run reads {found.given:,} before --start; shorten what "
-            "it remembers, or begin --start so many bars after the file does"
-        )
+        raise Leaks(f"{found.subject}: {found.advice}")
     if not asked.as_json:
         click.echo(NO_PROOF)
 
 
-_LOOKAHEAD_BARS = 2_000
-_WARMUP_BARS = 5_000
 _RUNS_A_START = 10
 """About; for the progress bar."""
 

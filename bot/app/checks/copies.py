@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from bot.adapters.files.candles import (
     Candles,
+    FileName,
     Funding,
     funding_beside,
+    parse_name,
     read_candles,
     read_funding,
     write_candles,
@@ -27,12 +29,22 @@ _JUMP = 3.0
 
 @dataclass(frozen=True)
 class Original:
-    """One candle file and the funding file beside it."""
+    """Candles and the funding file beside them; ``path`` is None for candles that are in no single file."""
 
-    path: Path
+    path: Path | None
     candles: Candles
     funding_path: Path | None
     funding: Funding | None
+
+    @property
+    def name(self) -> str:
+        """The name of a copy: that of the file, if it says what the candles are."""
+        ours, suffix = self.candles, ".parquet"
+        if self.path is not None:
+            known, suffix = parse_name(self.path), self.path.suffix
+            if known and (known.symbol, known.interval_ms) == (ours.symbol, ours.interval_ms):
+                return self.path.name
+        return f"{FileName('bybit', ours.market, ours.symbol, ours.interval_ms)}{suffix}"
 
 
 @dataclass(frozen=True)
@@ -48,18 +60,20 @@ Change = Callable[[Original], Original | None]
 """Makes another source of one; None leaves the file out."""
 
 
-def read_sources(data: Sequence[Path], bars: int) -> list[Original]:
-    """Read candle files, of which the closes of the last ``bars`` bars are kept.
+def read_sources(data: Sequence[Path | Candles], bars: int) -> list[Original]:
+    """Read candle files, or take candles, of which the closes of the last ``bars`` bars are kept.
 
     Raises:
         BadFile, BadBar: a file that is not as documented.
     """
     now_ms = WallClock().now_ms()
     sources = []
-    for path in data:
-        beside = funding_beside(path)
+    for given in data:
+        candles = given if isinstance(given, Candles) else read_candles(given, now_ms=now_ms)
+        place = Path(candles.path) if isinstance(given, Candles) else given
+        beside = funding_beside(place)
         funding = None if beside is None else read_funding(beside)
-        sources.append(Original(path, read_candles(path, now_ms=now_ms), beside, funding))
+        sources.append(Original(place if place.is_file() else None, candles, beside, funding))
     times = np.unique(np.concatenate([each.candles.start_ms for each in sources]))
     from_ms = int(times[max(0, len(times) - bars)])
     return [kept for kept in map(begun(from_ms), sources) if kept is not None]
@@ -91,10 +105,11 @@ def copied(sources: Sequence[Original], change: Change) -> Iterator[Files]:
                 continue
             folder = Path(root) / str(index)
             folder.mkdir()
-            copy = folder / source.path.name
+            copy = folder / source.name
             write_candles(copy, made.candles)
             data.append(copy)
-            replaced[str(source.path.resolve())] = copy
+            if source.path is not None:
+                replaced[str(source.path.resolve())] = copy
             if made.funding is not None and made.funding_path is not None and len(made.funding.start_ms):
                 rates = folder / made.funding_path.name
                 write_funding(rates, made.funding)

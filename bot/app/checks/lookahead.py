@@ -107,7 +107,7 @@ def check_lookahead(
         once_more = subject.say_again(files, to_ms=end_ms)
     found = Lookahead(subject.name, len(times))
     found.values = sum(len(each.ts_ms) * len(each.columns) for each in base.tables.values())
-    found.notes += _read_notes(base)
+    found.notes += [*_read_notes(base), *subject.notes]
     if base.error is not None:
         raise base.error
     if not found.values:
@@ -192,8 +192,8 @@ def _repeats(found: Lookahead, base: Said, again: Said, once_more: Said | None, 
             Finding(
                 kind="chance",
                 words="two runs on the same candles differ: it uses chance without a seed, the clock, or "
-                "something outside; give every random generator a seed in the constructor. Look-ahead cannot "
-                "be judged before that",
+                "something outside, such as a variable of the notebook; give every random generator a seed "
+                "in the constructor, and keep in self what changes. Look-ahead cannot be judged before that",
                 count=len(differences),
                 differences=tuple(differences[:KEPT]),
             )

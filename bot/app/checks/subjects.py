@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bot.adapters.files.candles import Candles, Funding
 from bot.adapters.files.diverted import Reads, diverted
 from bot.app.checks.copies import Files
+from bot.app.checks.known import tables_in, tables_known_to, unchanged_note
 from bot.app.checks.tables import EXACT, FLOAT32, Log, Table
 from bot.app.checks.watching import read_anew, watched
 from bot.app.context import Context
@@ -24,6 +25,10 @@ from bot.domain.errors import BadUsage, BotError, StrategyFailed
 from bot.domain.messages import BarsClosed, PlaceOrder
 from bot.features.spec import FeatureSet
 from bot.strategy.failing import place_of
+
+if TYPE_CHECKING:
+    from bot.adapters.model.checkpoint import Checkpoint
+    from bot.adapters.model.own import Part
 
 SETTLED = 1e-6
 FORECAST_SETTLED = 0.01
@@ -58,6 +63,10 @@ class Subject(Protocol):
     def settled_frac(self) -> float:
         """Relative difference below which a value no longer depends on where the history begins."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a check cannot see of it, in words."""
+
     def say(self, files: Files, *, to_ms: int, start_ms: int | None = None) -> Said:
         """Run it on ``files`` until the close at ``to_ms``; a strategy trades from ``start_ms`` on.
 
@@ -74,15 +83,17 @@ class StrategySubject:
     """A strategy, run as ``bot backtest`` runs it, on the account of the settings."""
 
     context: Context
-    strategy: str | None
-    params: Sequence[str] = ()
-    model: Path | None = None
+    strategy: str | type
+    params: Sequence[str] | Mapping[str, object] = ()
+    model: "Path | Checkpoint | Sequence[Part] | None" = None
     instrument: str | None = None
     _plan: RunPlan | None = field(default=None, init=False)
 
     @property
     def name(self) -> str:
-        return self._plan.strategy_name if self._plan is not None else str(self.strategy)
+        if self._plan is not None:
+            return self._plan.strategy_name
+        return self.strategy if isinstance(self.strategy, str) else self.strategy.__name__
 
     @property
     def warmup_bars(self) -> int:
@@ -97,6 +108,12 @@ class StrategySubject:
     @property
     def settled_frac(self) -> float:
         return SETTLED if self._plan is None or self._plan.model is None else FORECAST_SETTLED
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Which tables in memory the class knows, beside the candles."""
+        known = () if isinstance(self.strategy, str) else tables_known_to(self.strategy)
+        return unchanged_note([*known, *tables_in(self.params)])
 
     def say(self, files: Files, *, to_ms: int, start_ms: int | None = None) -> Said:
         """Run it with its module read anew."""
@@ -174,12 +191,14 @@ def _note_orders(log: Log, orders: Sequence[PlaceOrder]) -> None:
 class ModelSubject:
     """A model: its features and its forecasts, in bulk and streamed."""
 
-    path: Path | None
+    path: "Path | Checkpoint | None"
     _warmup_bars: int = field(default=0, init=False)
 
     @property
     def name(self) -> str:
-        return f"model {self.path if self.path is not None else '(shipped)'}"
+        if self.path is None or isinstance(self.path, Path):
+            return f"model {self.path or '(shipped)'}"
+        return f"model {self.path.hash[:12]}"
 
     @property
     def warmup_bars(self) -> int:
@@ -193,6 +212,10 @@ class ModelSubject:
     @property
     def settled_frac(self) -> float:
         return FORECAST_SETTLED
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return ()
 
     def say(self, files: Files, *, to_ms: int, start_ms: int | None = None) -> Said:
         """Compute features and forecasts of each file."""
@@ -240,12 +263,12 @@ def _features_of(feature_set: FeatureSet, candles: Candles, rates: Funding | Non
 class FunctionSubject:
     """A user's function: ``candles`` in, one row a bar out; for features, labels or signals."""
 
-    written: str
-    """``path/file.py:function`` or ``package.module:function``."""
+    given: str | Callable[..., object]
+    """``path/file.py:function``, ``package.module:function``, or the function itself."""
 
     @property
     def name(self) -> str:
-        return self.written
+        return self.given if isinstance(self.given, str) else getattr(self.given, "__name__", "function")
 
     @property
     def warmup_bars(self) -> int:
@@ -260,13 +283,18 @@ class FunctionSubject:
     def settled_frac(self) -> float:
         return SETTLED
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """Which tables in memory the function knows, beside the candles."""
+        return () if isinstance(self.given, str) else unchanged_note(tables_known_to(self.given))
+
     def say(self, files: Files, *, to_ms: int, start_ms: int | None = None) -> Said:
         """Call it for each file, with its module read anew."""
         tables: dict[str, Table] = {}
         error: BotError | None = None
         with diverted(files.replaced, files.folder) as reads, read_anew():
             try:
-                function = self._load()
+                function = self._load(self.given) if isinstance(self.given, str) else self.given
             except StrategyFailed as failed:
                 return Said(tables, reads, failed)
             for candles in read_history(files.data, "none").candles:
@@ -277,27 +305,28 @@ class FunctionSubject:
                 except Exception as raised:  # the code of a user may raise anything
                     error = StrategyFailed(place_of(raised))
                     continue
-                tables[candles.symbol] = _rows_of(answer, candles, self.written)
+                tables[candles.symbol] = _rows_of(answer, candles, self.name)
         return Said(tables, reads, error)
 
     def say_again(self, files: Files, *, to_ms: int) -> Said | None:
         """Its module is read anew for each run, and a second call in one process is a run of its own."""
         return None
 
-    def _load(self) -> Callable[[Candles], object]:
-        place, colon, name = self.written.rpartition(":")
+    @staticmethod
+    def _load(written: str) -> Callable[..., object]:
+        place, colon, name = written.rpartition(":")
         if not colon:
-            raise BadUsage(f"--features {self.written}: write file.py:function or package.module:function")
+            raise BadUsage(f"--features {written}: write file.py:function or package.module:function")
         try:
             with _importing(place):
                 module = read_module(Path(place)) if place.endswith(".py") else importlib.import_module(place)
         except (ImportError, SyntaxError, OSError) as error:
-            raise BadUsage(f"--features {self.written}: cannot import {place} ({error})") from error
+            raise BadUsage(f"--features {written}: cannot import {place} ({error})") from error
         except Exception as error:  # the code of a user may raise anything
             raise StrategyFailed(f"{place_of(error)} (while {place} was imported)") from error
         found = getattr(module, name, None)
         if not callable(found):
-            raise BadUsage(f"--features {self.written}: {place} has no function {name}")
+            raise BadUsage(f"--features {written}: {place} has no function {name}")
         return found  # type: ignore[no-any-return]  # a user's: any callable
 
 

@@ -19,6 +19,7 @@ from bot.app.checks.copies import Original, begun, closes, copied, unchanged
 from bot.app.checks.subjects import Said, StrategySubject, Subject
 from bot.app.checks.tables import ChangedValue, Table, compare, different, says_after, spread
 from bot.domain.errors import TooFewBars
+from bot.domain.words import counted
 
 NO_PROOF = (
     "A clean result is no proof: only these beginnings were tried. A rare rule that looks back further stays "
@@ -56,8 +57,16 @@ class Warmup:
     def words(self) -> str:
         """Say it in one sentence."""
         if self.needed is None:
-            return f"results still depend on where the history begins after {self.tried:,} bars"
-        return f"results no longer depend on where the history begins after {self.needed:,} bars"
+            return f"results still depend on where the history begins after {counted(self.tried, 'bar')}"
+        return f"results no longer depend on where the history begins after {counted(self.needed, 'bar')}"
+
+    @property
+    def advice(self) -> str:
+        """Say it, and what to do if a run does not give enough bars."""
+        return (
+            f"{self.words}, but a run reads {self.given:,} before --start; shorten what it remembers, or "
+            "begin --start so many bars after the file does"
+        )
 
     def told(self) -> dict[str, object]:
         """Return everything as JSON holds it."""

@@ -12,6 +12,7 @@ _SHOWN = (
     "WalkForwardResult",
     "Rule",
     "ScreenResult",
+    "CheckResult",
     "Model",
     "Evaluation",
     "FeatureRows",
