@@ -35,7 +35,12 @@ _TIMES = ("first", "last")
     show_default=True,
     help="inverse is refused: such contracts count in their coin.",
 )
-@click.option("--network", type=click.Choice(["mainnet", "testnet"]), help="Default: fetch.network.")
+@click.option(
+    "--network",
+    type=click.Choice(["mainnet", "testnet", "local"]),
+    help="local: `bot exchange`, into files of their own (local_…). Default: fetch.network.",
+)
+@click.option("--exchange", metavar="URL", help="Where `bot exchange` listens; means --network local.")
 @click.option("--mark", is_flag=True, help="Mark prices instead of traded ones (…_mark.parquet).")
 @click.option("--funding/--no-funding", default=True, help="Funding rates too (linear).")
 @click.option(
@@ -57,6 +62,7 @@ def fetch(
     end: int | None,
     category: "Category",
     network: str | None,
+    exchange: str | None,
     mark: bool,
     funding: bool,
     rules: bool,
@@ -79,8 +85,15 @@ def fetch(
         raise BadUsage("--all and --symbol contradict each other")
     if (every or rules) and category != "linear":
         raise BadUsage(f"--all and --instruments are for linear contracts, not for {category}")
+    if exchange is not None and network not in (None, "local"):
+        raise BadUsage(f"--exchange is the address of a local exchange, and --network says {network}")
     settings = context.settings(
-        {"fetch.network": network, "feed.symbols": symbols or None, "feed.interval": interval}
+        {
+            "fetch.network": "local" if exchange is not None else network,
+            "local.url": exchange,
+            "feed.symbols": symbols or None,
+            "feed.interval": interval,
+        }
     )
     from_ms, to_ms = span(start, end)
     prices: Prices = "mark-price-kline" if mark else "kline"

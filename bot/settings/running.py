@@ -5,7 +5,6 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from bot.bybit.hosts import Network
 from bot.domain.addresses import Address
 from bot.domain.alerts import Kind
 from bot.settings.forms import (
@@ -271,12 +270,14 @@ class WebSettings(Section):
 class FetchSettings(Section):
     """Downloads from the exchange's public REST."""
 
-    network: Network = Field(
-        default="mainnet", description="Whose candles; testnet prices are not the market."
+    network: Literal["mainnet", "testnet", "local"] = Field(
+        default="mainnet",
+        description="Whose candles; testnet prices are not the market. local: `bot exchange` at local.url.",
     )
     base_url: BaseUrl | None = Field(
         default=None,
-        description="Another address of the same data: https to a Bybit host, or http to 127.0.0.1.",
+        description="Another address of a network's data: https to a Bybit host, or http to 127.0.0.1. Not "
+        "of local.",
     )
     requests_per_second: float = Field(
         default=10.0, gt=0, le=100, description="Bybit allows 120 per address."

@@ -538,3 +538,48 @@ def test_an_inverse_contract_is_refused_before_anything_is_fetched(
     monkeypatch.setenv("BOT_FETCH__BASE_URL", "http://127.0.0.1:9")
     assert main(["data", "fetch", "--category", "inverse", "--symbol", "BTCUSD"]) == 2
     assert "counts in its coin" in capsys.readouterr().err
+
+
+async def test_bars_of_a_local_exchange_go_to_files_of_their_own(folder: Path) -> None:
+    bars = {
+        T0 + i * DAY_MS: Bar("BTCUSDT", DAY_MS, T0 + i * DAY_MS, 1.0, 2.0, 0.5, 1.5, 3.0, 4.0) for i in (0, 1)
+    }
+    words = (
+        sys.executable,
+        "-m",
+        "bot",
+        "data",
+        "fetch",
+        "--symbol",
+        "BTCUSDT",
+        "--interval",
+        "1d",
+        "--start",
+    )
+    async with serve(PublicExchange(bars, T0 + 2 * DAY_MS + 1, DAY_MS)) as url:
+        process = await asyncio.create_subprocess_exec(
+            *(
+                *words,
+                "2025-01-01",
+                "--end",
+                "2025-01-03",
+                "--no-funding",
+                "--exchange",
+                url,
+                "--out",
+                str(folder),
+            ),
+            # an address of Bybit's data is not that of the local exchange
+            env=os.environ | {"BOT_FETCH__BASE_URL": "http://127.0.0.1:9"},
+        )
+        await process.communicate()
+    assert process.returncode == 0
+    assert len(read_candles(folder / "local_linear_BTCUSDT_1d.parquet")) == 2
+
+
+def test_the_address_of_a_local_exchange_contradicts_another_network(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["data", "fetch", "--network", "mainnet", "--exchange", "http://127.0.0.1:9"]
+    assert main(words) == 2
+    assert "--network says mainnet" in capsys.readouterr().err

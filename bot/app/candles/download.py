@@ -119,7 +119,7 @@ class DownloadJob:
             max_retries=chosen.max_retries,
             timeout_ms=chosen.timeout_ms,
         )
-        base_url = chosen.base_url or PUBLIC_REST[chosen.network]
+        base_url = _address(self._settings)
         files: dict[str, list[dict[str, object]]] = {}
         failed: dict[str, VenueError] = {}
         async with public_rest(base_url, WallClock(), pace, random.Random(self._settings.seed)) as rest:  # noqa: S311
@@ -288,5 +288,15 @@ class DownloadJob:
 
 
 def venue_of(settings: Settings) -> str:
-    """Return the venue in the names of files that are fetched with these settings."""
-    return "bybit" if settings.fetch.network == "mainnet" else "bybittestnet"
+    """Return the venue in the names of files that are fetched with these settings.
+
+    Bars of a local exchange are no market: they never go into a file of Bybit's.
+    """
+    return {"mainnet": "bybit", "testnet": "bybittestnet", "local": "local"}[settings.fetch.network]
+
+
+def _address(settings: Settings) -> str:
+    chosen = settings.fetch
+    if chosen.network == "local":
+        return settings.local.url
+    return chosen.base_url or PUBLIC_REST[chosen.network]
