@@ -6,6 +6,7 @@
     ├── BadInput                exit 5   data from outside is not valid
     │   ├── BadBar              a candle whose numbers cannot belong to one candle
     │   ├── BadFile             a candle, funding or prediction file that does not have the documented form
+    │   ├── UnusableNumber      a quantity or price that is NaN, infinite or out of range
     │   ├── TooFewBars          data that are sound, but too short for what was asked
     │   └── BadModel            a model directory whose weights, manifest or features do not fit together
     ├── BadUsage                exit 2   the command line asks for something impossible
@@ -45,6 +46,10 @@ class BadBar(BadInput):
 
 class BadFile(BadInput):
     """A file that is missing, cut short, or not in the documented form."""
+
+
+class UnusableNumber(BadInput):
+    """A quantity or price that is NaN, infinite or out of range: the data, not a wrong line, made it so."""
 
 
 class TooFewBars(BadInput):

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from bot.domain.errors import BadInput, StrategyFailed
+from bot.domain.errors import StrategyFailed, UnusableNumber
 from bot.domain.market import Bar
 from bot.domain.messages import BarsClosed, Effect, StrategyFailure, StrategyStopped
 from bot.engine.forecasting import Forecaster
@@ -85,7 +85,7 @@ class CloseHandler:
         for sym in closed:
             try:
                 target = sym.on_bar(sym.view)
-            except BadInput:  # a target that is not a number is counted and never traded
+            except UnusableNumber:  # a target that is not a number is counted and never traded
                 state.refusals["not_finite"] += 1
                 target = None
             except Exception as error:  # the code of a user may raise anything
@@ -122,7 +122,7 @@ class CloseHandler:
         seen, equity = [sym.view for sym in closed], state.equity
         try:
             targets = portfolio.ask(seen, close_ms, equity, live=pursuing)
-        except BadInput:  # a target that is not a number is counted and never traded
+        except UnusableNumber:  # a target that is not a number is counted and never traded
             state.refusals["not_finite"] += 1
             return _NOTHING
         except Exception as error:  # the code of a user may raise anything

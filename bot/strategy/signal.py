@@ -40,11 +40,11 @@ Without them a new process shows the strategy past bars again, and orders follow
 
 from collections.abc import Iterable
 from math import inf, nan
-from typing import Literal, Protocol
+from typing import Literal, Protocol, SupportsFloat
 
 import msgspec
 
-from bot.domain.errors import BadInput
+from bot.domain.errors import BadInput, UnusableNumber
 from bot.domain.market import Bar, Forecast
 from bot.strategy.indicators import Values
 
@@ -95,9 +95,11 @@ class Target(msgspec.Struct, frozen=True):
     """The position that the strategy wants after this bar. None instead of a target keeps the position.
 
     Raises:
-        BadInput: a quantity that is not finite, a price that is not finite and positive, ``expires_bars``
-            below 1 or without a ``limit_price``, ``trailing_from`` without a ``trailing_stop``, or takes that
-            are too many, close more than the position, or are named both as prices and as distances.
+        UnusableNumber: a quantity that is not finite, or a price that is not finite and positive. From a
+            strategy, the engine counts it and keeps the position.
+        BadInput: a text or None for a number, ``expires_bars`` below 1 or without a ``limit_price``,
+            ``trailing_from`` without a ``trailing_stop``, or takes that are too many, close more than the
+            position, or are named both as prices and as distances. It stops the strategy.
     """
 
     qty: float
@@ -138,26 +140,18 @@ class Target(msgspec.Struct, frozen=True):
         if type(self.qty) is not float:
             self._to_float("qty")
         if not -inf < self.qty < inf:
-            raise BadInput(f"a target quantity must be finite, was {self.qty}")
+            raise UnusableNumber(f"a target quantity must be finite, was {self.qty}")
         for name in ("limit_price", "stop_loss", "take_profit"):
             price = getattr(self, name)
             if (
                 price is not None
                 and not 0.0 < (price if type(price) is float else self._to_float(name)) < inf
             ):
-                raise BadInput(f"a target's {name} must be positive and finite, was {price}")
-        if self.trailing_stop is not None:
-            self._to_float("trailing_stop")
-        if self.trailing_from is not None:
-            self._to_float("trailing_from")
+                raise UnusableNumber(f"a target's {name} must be positive and finite, was {price}")
         if self.expires_bars is not None and (self.limit_price is None or self.expires_bars < 1):
             raise BadInput(f"expires_bars must be 1 or more and needs a limit_price, was {self.expires_bars}")
-        if self.trailing_stop is not None and not 0.0 < self.trailing_stop < inf:
-            raise BadInput(f"a target's trailing_stop must be positive and finite, was {self.trailing_stop}")
-        if self.trailing_from is not None and not (self.trailing_stop and 0.0 < self.trailing_from < inf):
-            raise BadInput(
-                f"trailing_from needs a trailing_stop and a finite price above 0, was {self.trailing_from}"
-            )
+        if self.trailing_stop is not None or self.trailing_from is not None:
+            self._check_trailing()
         if self.takes is not None:
             msgspec.structs.force_setattr(self, "takes", _checked_takes(self.takes, "takes", "price"))
         if self.takes_bps is not None:
@@ -168,15 +162,24 @@ class Target(msgspec.Struct, frozen=True):
             checked = _checked_takes(self.takes_bps, "takes_bps", "distance in bps")
             msgspec.structs.force_setattr(self, "takes_bps", checked)
 
+    def _check_trailing(self) -> None:
+        if self.trailing_stop is not None and not 0.0 < self._to_float("trailing_stop") < inf:
+            raise UnusableNumber(
+                f"a target's trailing_stop must be positive and finite, was {self.trailing_stop}"
+            )
+        if self.trailing_from is not None:
+            if self.trailing_stop is None:
+                raise BadInput(f"trailing_from needs a trailing_stop, was {self.trailing_from} without one")
+            if not 0.0 < self._to_float("trailing_from") < inf:
+                raise UnusableNumber(f"trailing_from needs a finite price above 0, was {self.trailing_from}")
+
     def _to_float(self, name: str) -> float:
         """Make a number of another kind, such as one of numpy or a Decimal, a float.
 
         Raises:
             BadInput: it is no number.
         """
-        given = getattr(self, name)
-        if isinstance(given, str) or not hasattr(given, "__float__"):
-            raise BadInput(f"a target's {name} must be a number, was {given!r}")
+        given = _number(getattr(self, name), f"a target's {name}")
         msgspec.structs.force_setattr(self, name, float(given))
         return float(given)
 
@@ -201,7 +204,8 @@ class Target(msgspec.Struct, frozen=True):
         names are the fields of ``Target``. Without a known equity no order follows.
 
         Raises:
-            BadInput: a value that is not finite, a negative ``band``, or what ``Target`` refuses.
+            UnusableNumber: a value that is not finite.
+            BadInput: a negative ``band``, or what ``Target`` refuses.
         """
         flat = Target(
             0.0,
@@ -240,8 +244,8 @@ class Target(msgspec.Struct, frozen=True):
         ``band`` and the other names are those of ``fraction``.
 
         Raises:
-            BadInput: a value that is not finite, ``max_leverage`` or ``band`` out of range, or what
-                ``Target`` refuses.
+            UnusableNumber: a value that is not finite.
+            BadInput: ``max_leverage`` or ``band`` out of range, or what ``Target`` refuses.
         """
         flat = Target(
             0.0,
@@ -261,10 +265,24 @@ class Target(msgspec.Struct, frozen=True):
         self, size: float, by: Literal["fraction", "volatility"], band: float, max_leverage: float
     ) -> "Target":
         """Return this flat target with a size; a size of 0 is flat."""
+        _number(size, f"the size of Target.{by}")
         if not size:
             return self
         terms = {name: getattr(self, name) for name in self.__struct_fields__}
         return SizedTarget(**terms, size=size, by=by, band=band, max_leverage=max_leverage)
+
+
+def _number(given: object, what: str) -> SupportsFloat:
+    """Return what is a number of any kind, such as one of numpy or a Decimal.
+
+    Raises:
+        BadInput: it is none.
+    """
+    if type(given) is float:
+        return given
+    if isinstance(given, str) or not isinstance(given, SupportsFloat):
+        raise BadInput(f"{what} must be a number, was {given!r}")
+    return given
 
 
 def _checked_takes(
@@ -273,7 +291,8 @@ def _checked_takes(
     """Return the takes of a field as a tuple of (where, part); ``where`` says what the first number is.
 
     Raises:
-        BadInput: they are no pairs, too many, or their numbers are out of range.
+        UnusableNumber: a price or distance that is not finite and positive, or a part that is NaN.
+        BadInput: they are no pairs, too many, or close more than the whole.
     """
     try:
         pairs = tuple((float(at), float(part)) for at, part in takes)
@@ -281,7 +300,8 @@ def _checked_takes(
         raise BadInput(f"{name} must be a list of ({where}, part of the position), was {takes!r}") from None
     for at, part in pairs:
         if not (0.0 < at < inf and 0.0 < part <= 1.0):
-            raise BadInput(f"a take needs a finite {where} above 0 and a part in (0, 1], was ({at}, {part})")
+            kind = BadInput if 0.0 < at < inf and part == part else UnusableNumber
+            raise kind(f"a take needs a finite {where} above 0 and a part in (0, 1], was ({at}, {part})")
     if len(pairs) > TAKES_MAX or sum(part for _, part in pairs) > 1.0 + 1e-9:
         raise BadInput(f"{name} must be at most {TAKES_MAX} and close at most the whole, were {pairs}")
     return pairs
@@ -301,7 +321,7 @@ class SizedTarget(Target, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not -inf < self.size < inf:
-            raise BadInput(f"the size of Target.{self.by} must be finite, was {self.size}")
+            raise UnusableNumber(f"the size of Target.{self.by} must be finite, was {self.size}")
         if not (0.0 <= self.band < inf and self.max_leverage > 0.0):
             raise BadInput(f"Target.{self.by} needs band >= 0 and max_leverage > 0")
         msgspec.structs.force_setattr(self, "qty", nan)

@@ -342,6 +342,21 @@ def test_a_wish_that_is_no_number_is_counted_and_never_traded() -> None:
     assert one.state.refusals == {"not_finite": 1}
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"qty": "1"}, {"qty": None}, {"qty": 1.0, "limit_price": "9"}, {"qty": 1.0, "expires_bars": 0}]
+)
+def test_a_wish_that_no_data_can_make_is_the_strategys_mistake(wrong: dict[str, object]) -> None:
+    class Wrong:
+        def on_bar(self, view: View) -> Target:
+            return Target(**wrong)  # type: ignore[arg-type]
+
+    one = Engine([Assignment(instrument(), 300_000, Wrong(), 12.0)], Decimal(10_000), Limits())
+    (stopped,) = one.handle(closed(bar(0)))
+    assert isinstance(stopped, StrategyStopped)
+    assert (stopped.failure.file, stopped.failure.strategy) == ("test_core.py", "Wrong")
+    assert not one.state.refusals
+
+
 def test_wishes_before_trading_starts_are_ignored() -> None:
     assignment = Assignment(instrument(), 300_000, Script(dict.fromkeys(range(5), Target(2.0))), 12.0)
     one = Engine([assignment], Decimal(10_000), Limits(), name="t", trade_from_ms=T0 + 3 * 300_000)

@@ -144,6 +144,38 @@ def test_a_target_takes_numbers_of_every_kind() -> None:
         bot.Target("1")  # type: ignore[arg-type]
 
 
+class Texts:
+    def on_bar(self, view: bot.View) -> bot.Target:
+        return bot.Target("1")  # type: ignore[arg-type]
+
+
+class Holes:
+    """Long, but for two closes it does not know how much."""
+
+    def __init__(self) -> None:
+        self.bars = 0
+
+    def on_bar(self, view: bot.View) -> bot.Target:
+        self.bars += 1
+        return bot.Target(float("nan") if self.bars in (20, 30) else view.worth(0.5))
+
+
+def test_a_text_for_a_number_names_the_line_of_the_strategy() -> None:
+    for given in (Texts, Texts()):
+        with pytest.raises(
+            bot.BotError, match=r"test_calling.py:\d+.*a target's qty must be a number, was '1'"
+        ):
+            bot.backtest(SERIES, given)
+
+
+def test_quantities_that_are_no_numbers_are_counted_in_a_warning() -> None:
+    result = bot.backtest(SERIES, Holes)
+    assert result.fills.num_rows
+    (warning,) = [each for each in result.warnings if "no usable number" in each]
+    assert warning.startswith("2 targets with a quantity or price")
+    assert warning in result.numbers["warnings"]
+
+
 def test_a_search_says_why_trials_have_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOT_STATE_DIR", str(tmp_path))
     assert "1 trial without a result, the first: " in repr(swept(grid={"bars": ["x", 12]}))

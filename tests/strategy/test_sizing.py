@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.errors import BadInput
+from bot.domain.errors import BadInput, UnusableNumber
 from bot.domain.market import Instrument
 from bot.domain.orders import Intent, sign
 from bot.strategy import Target, round_stops, to_intents
@@ -126,13 +126,17 @@ def test_stops_are_rounded_away_from_the_price(side, stop_loss, take_profit, exp
 
 @pytest.mark.parametrize("bad", [nan, inf, -inf])
 def test_a_quantity_or_price_that_is_not_finite_is_no_target(bad: float) -> None:
-    with pytest.raises(BadInput):
+    with pytest.raises(UnusableNumber):
         Target(bad)
-    for name in ("limit_price", "stop_loss", "take_profit"):
-        with pytest.raises(BadInput, match=name):
+    with pytest.raises(UnusableNumber):
+        Target.fraction(bad)
+    for name in ("limit_price", "stop_loss", "take_profit", "trailing_stop"):
+        with pytest.raises(UnusableNumber, match=name):
             Target(1.0, **{name: bad})
-        with pytest.raises(BadInput, match=name):
+        with pytest.raises(UnusableNumber, match=name):
             Target(1.0, **{name: 0.0})
+    with pytest.raises(UnusableNumber):
+        Target(1.0, takes=[(bad, 0.5)])
     with pytest.raises(BadInput):
         orders(1.0, ref_price=bad)
 

@@ -179,7 +179,8 @@ def refusal_lines(result: Result) -> list[str]:
     told = result.refusals if result.run.tape.orders else []
     lines = [f"risk: {each['words']}" for each in told]
     counts = result.run.engine.state.refusals
-    others = sorted(counts.keys() - {str(each["reason"]) for each in result.refusals} - {WARM_UP})
+    warned = {WARM_UP, "not_finite"}
+    others = sorted(counts.keys() - {str(each["reason"]) for each in result.refusals} - warned)
     if others:
         words = ", ".join(f"{counts[why]:,} {dropped_words(why)} ({why})" for why in others)
         lines.append(f"dropped: {words}")

@@ -22,7 +22,8 @@ from bot.domain.ledger import fills_digest
 from bot.domain.messages import BarsClosed
 from bot.domain.money import ZERO
 from bot.domain.orders import sign
-from bot.domain.refusals import SETTINGS, dropped_words, refusal_words, refusals_words
+from bot.domain.refusals import SETTINGS, refusal_words, refusals_words
+from bot.domain.words import counted
 from bot.engine.core import Engine
 from bot.exchange.venue import BarVenue
 from bot.metrics import (
@@ -364,7 +365,7 @@ def measure(
     if not run.tape.fills and (untraded := [*_untraded(run), *short]):
         warnings = [f"nothing was traded: {'; '.join(untraded)}", *warnings]
     else:
-        warnings = [*short, *warnings]
+        warnings = [*_unusable(run), *short, *warnings]
 
     def stretch(from_ms: int, to_ms: int, ended: Sequence[Trade] = trades) -> Part:
         return part(run, candles, funding, ended, from_ms, to_ms)
@@ -424,9 +425,18 @@ def _untraded(run: Run) -> list[str]:
     small = sum(sym.flat_bars.get("below_minimum", 0) for sym in run.engine.state.symbols.values())
     if small:
         said.append(f"{small:,} targets were below the contract's minimum; trade more at a time")
-    if counts["not_finite"] and "not_finite" not in refused:
-        said.append(f"{counts['not_finite']:,} {dropped_words('not_finite')}")
-    return said
+    return [*said, *_unusable(run)]
+
+
+def _unusable(run: Run) -> list[str]:
+    """Return how many targets were not numbers; empty if all were."""
+    count = run.engine.state.refusals["not_finite"]
+    if not count or "not_finite" in run.tape.refused:
+        return []
+    return [
+        f"{counted(count, 'target')} with a quantity or price that is no usable number (NaN, infinite, a "
+        "price not above 0): the position stayed as it was; return None where a value is unknown"
+    ]
 
 
 def _cut_short(run: Run, candles: Sequence[Candles]) -> list[str]:
