@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from bot.adapters.files import shipped
 from bot.adapters.files.candles import Candles, funding_beside, is_funding, read_candles, read_funding
-from bot.adapters.files.joining import join_candles
+from bot.adapters.files.joining import join_candles, refuse_twice
 from bot.adapters.state.clock import WallClock
 from bot.domain.errors import BadModel, BadUsage, StrategyFailed
 from bot.domain.market import Instrument, interval_name
@@ -46,7 +46,8 @@ def read_history(data: Sequence[Path | Candles], funding: str | None) -> History
     Raises:
         BadFile: a file that is not as documented.
         BadBar: two files that differ about a bar.
-        BadUsage: one funding file for several symbols, or two intervals of one symbol.
+        BadUsage: the same candles twice, one funding file for several symbols, or two intervals of one
+            symbol.
     """
     now_ms = WallClock().now_ms()  # an unclosed candle is no bar
     parts: dict[str, list[Candles]] = {}
@@ -56,6 +57,8 @@ def read_history(data: Sequence[Path | Candles], funding: str | None) -> History
             continue
         each = given if isinstance(given, Candles) else read_candles(given, now_ms=now_ms)
         parts.setdefault(each.symbol, []).append(each)
+    for same in parts.values():
+        refuse_twice(same)
     candles = tuple(join_candles(each) for each in parts.values())
     spot = {each.symbol for each in candles if each.market == "spot"}
     if funding is None:

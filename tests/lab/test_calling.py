@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import bot
+from bot.adapters.files.candles import write_candles
 from bot.domain.errors import BotError
 from bot.features.indicators import close, ema, sma
 from bot.lab.calling import utc_ms
@@ -166,6 +167,21 @@ def test_a_text_for_a_number_names_the_line_of_the_strategy() -> None:
             bot.BotError, match=r"test_calling.py:\d+.*a target's qty must be a number, was '1'"
         ):
             bot.backtest(SERIES, given)
+
+
+@pytest.mark.parametrize("call", [bot.backtest, bot.check_lookahead, bot.check_warmup])
+def test_the_same_candles_twice_are_no_second_symbol(call: Any, tmp_path: Path) -> None:
+    write_candles(tmp_path / "bybit_linear_BTCUSDT_5m.parquet", SERIES)
+    file = tmp_path / "bybit_linear_BTCUSDT_5m.parquet"
+    for given in ([SERIES, SERIES], [file, SERIES], [file, file]):
+        with pytest.raises(BotError, match=r"same bars of BTCUSDT are given twice.*; give them once$"):
+            call(given, Breakout)
+
+
+def test_the_same_candles_twice_are_no_second_symbol_of_a_model() -> None:
+    for call in (bot.evaluate, bot.train):
+        with pytest.raises(BotError, match="same bars of BTCUSDT are given twice"):
+            call([SERIES, SERIES], **({"out": "nowhere"} if call is bot.train else {}))  # type: ignore[operator]
 
 
 def test_quantities_that_are_no_numbers_are_counted_in_a_warning() -> None:

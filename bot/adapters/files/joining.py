@@ -60,6 +60,22 @@ def join_candles(parts: Sequence[Candles]) -> Candles:
     )
 
 
+def refuse_twice(given: Sequence[Candles]) -> None:
+    """Refuse candles that are given twice: a run on them has one symbol less than it seems to have.
+
+    Raises:
+        BadUsage: names the symbol and the files.
+    """
+    known: dict[tuple[object, ...], Candles] = {}
+    for each in given:
+        same = (each.symbol, each.interval_ms, each.market, each.sha256)
+        if same in known:
+            places = dict.fromkeys(path for path in (known[same].path, each.path) if path)
+            where = f" ({' and '.join(places)})" if places else ""
+            raise BadUsage(f"candles: the same bars of {each.symbol} are given twice{where}; give them once")
+        known[same] = each
+
+
 def coarser(candles: Candles, interval_ms: int) -> Candles:
     """Return the longer bars that are made of these, each of all its parts; one with a part missing is none.
 

@@ -20,6 +20,7 @@ from bot.adapters.files.candles import (
     write_candles,
     write_funding,
 )
+from bot.adapters.files.joining import refuse_twice
 from bot.adapters.state.clock import WallClock
 from bot.domain.errors import TooFewBars
 
@@ -65,6 +66,7 @@ def read_sources(data: Sequence[Path | Candles], bars: int) -> list[Original]:
 
     Raises:
         BadFile, BadBar: a file that is not as documented.
+        BadUsage: the same candles twice.
     """
     now_ms = WallClock().now_ms()
     sources = []
@@ -74,6 +76,7 @@ def read_sources(data: Sequence[Path | Candles], bars: int) -> list[Original]:
         beside = funding_beside(place)
         funding = None if beside is None else read_funding(beside)
         sources.append(Original(place if place.is_file() else None, candles, beside, funding))
+    refuse_twice([each.candles for each in sources])
     times = np.unique(np.concatenate([each.candles.start_ms for each in sources]))
     from_ms = int(times[max(0, len(times) - bars)])
     return [kept for kept in map(begun(from_ms), sources) if kept is not None]

@@ -10,6 +10,7 @@ import numpy as np
 from bot.adapters.files import shipped
 from bot.adapters.files.candles import LAST_START_MS, Candles, funding_beside, read_candles, read_funding
 from bot.adapters.files.columns import Array, write_columns
+from bot.adapters.files.joining import refuse_twice
 from bot.adapters.files.whole import write_text
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Checkpoint
@@ -58,6 +59,7 @@ def evaluate_model(
     now_ms = WallClock().now_ms()
     rates = "beside" if funding else None
     candles = [each if isinstance(each, Candles) else read_candles(each, now_ms=now_ms) for each in data]
+    refuse_twice(candles)
     _require_bars(candles, loaded)
     twin = shipped_twin(model or shipped.model_path()) if isinstance(model, Path | None) else None
     is_twin = twin is not None and start_ms is None and not _leaves_days(loaded, candles, end_ms)

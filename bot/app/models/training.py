@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.adapters.files.candles import Candles, read_candles
-from bot.adapters.files.joining import coarser
+from bot.adapters.files.joining import coarser, refuse_twice
 from bot.adapters.model import checkpoint
 from bot.adapters.model.checkpoint import Manifest
 from bot.adapters.state.clock import WallClock
@@ -179,6 +179,7 @@ def _read(
 ) -> tuple[list[LabelledRows], FeatureSet]:
     now_ms = WallClock().now_ms()
     candles = [each if isinstance(each, Candles) else read_candles(each, now_ms=now_ms) for each in data]
+    refuse_twice(candles)
     if interval_ms is not None:
         candles = [coarser(each, interval_ms) for each in candles]
     horizons = horizons_of(defined, candles[0])
