@@ -15,6 +15,7 @@ from bot.cli.terminal.files import data_option
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.progress import progress_bar
 from bot.domain.errors import BotError
+from bot.domain.words import counted
 from bot.service.moments import ZONE, in_zone, minute_cell
 
 if TYPE_CHECKING:
@@ -179,8 +180,9 @@ _RUNS_A_START = 10
 
 def _print_lookahead(found: "Lookahead") -> None:
     click.echo(
-        f"{found.subject}: {found.bars:,} bars, {found.values:,} values, the future changed at "
-        f"{len(found.cuts_ms)} closes"
+        f"{found.subject}: {counted(found.bars, 'bar')}, {counted(found.values, 'value')}, "
+        "the future changed at "
+        f"{counted(len(found.cuts_ms), 'close')}"
     )
     for each in found.findings[:_FINDINGS]:
         click.echo(f"{each.kind}: {each.words}")
@@ -189,7 +191,9 @@ def _print_lookahead(found: "Lookahead") -> None:
         if len(each.counts) > 1:
             click.echo("by field: " + ", ".join(f"{name} {count:,}" for name, count in each.counts.items()))
     if len(found.findings) > _FINDINGS:
-        click.echo(f"… {len(found.findings) - _FINDINGS} more findings of this kind; --json has all")
+        click.echo(
+            f"… {counted(len(found.findings) - _FINDINGS, 'more finding')} of this kind; --json has all"
+        )
     for note in found.notes:
         click.echo(f"note: {note}")
     if found.clean:
@@ -198,7 +202,7 @@ def _print_lookahead(found: "Lookahead") -> None:
 
 def _print_warmup(found: "Warmup") -> None:
     starts = ", ".join(minute_cell(each) for each in found.starts_ms)
-    click.echo(f"{found.subject}: {found.bars:,} bars, begun at {starts} ({ZONE})")
+    click.echo(f"{found.subject}: {counted(found.bars, 'bar')}, begun at {starts} ({ZONE})")
     if found.columns:
         rows = [
             (name, f"more than {found.tried:,}" if bars is None else f"{bars:,}")

@@ -10,6 +10,7 @@ import click
 from bot.app.context import Context
 from bot.cli.causal import lookahead, warmup
 from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.numbers import counts
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.times import TIME
 from bot.cli.terminal.words import FILLS, SYMBOL
@@ -162,12 +163,16 @@ def venue(
     if as_json:
         emit_json(told)
     else:
-        click.echo(f"{report.venue} ({report.host}), {symbol}: {told['steps']} steps, the account is flat")
+        click.echo(f"{report.venue} ({report.host}), {symbol}: {counts(told, 'step')}, the account is flat")
         for line in report.differences:
             click.echo(f"  {context.redactor(line)}")
         click.echo(f"record: {record}")
     if report.differences:
-        raise Differs(f"{len(report.differences)} answers differ from what this bot expects; listed above")
+        many = len(report.differences)
+        raise Differs(
+            f"{counted(many, 'answer')} {'differs' if many == 1 else 'differ'} from what this bot expects; "
+            "listed above"
+        )
 
 
 def _holds(compared: "Comparison", fills: "Fills") -> bool:
@@ -184,7 +189,11 @@ def _print(
     for each, facts in zip(compared, told, strict=True):
         for what in ("bars", "forecasts", "intents", "fills"):
             found = each.differences[what]
-            verdict = f"{len(found)} differ" if found else "equal to the bit"
+            verdict = (
+                f"{len(found):,} {'differs' if len(found) == 1 else 'differ'}"
+                if found
+                else "equal to the bit"
+            )
             rows.append((facts["venue"], what, facts[what], verdict))
         hashes = [str(facts[name])[:16] for name in ("fills_sha256", "backtest_fills_sha256")]
         rows.append((facts["venue"], "fills hash", None, " and ".join(dict.fromkeys(hashes))))

@@ -9,6 +9,7 @@ import click
 from bot.app.context import Context
 from bot.cli.fetch import fetch
 from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.numbers import counts
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.times import TIME
 from bot.cli.terminal.words import SYMBOL
@@ -152,7 +153,10 @@ def resample(
         emit_json({"files": made})
         return
     for each in made:
-        click.echo(f"{each['file']}: {each['rows']:,} bars, {each['gaps']:,} gaps, of {each['from']}")
+        click.echo(
+            f"{each['file']}: {counted(int(str(each['rows'])), 'bar')}, {counts(each, 'gap')}, "
+            f"of {each['from']}"
+        )
 
 
 @data.command()
@@ -207,7 +211,9 @@ def synth(
         emit_json({"seed": settings.seed, "files": files})
         return
     for file in files:
-        click.echo(f"{file['file']}: {file['rows']:,} bars, sha256 {str(file['sha256'])[:16]}")
+        click.echo(
+            f"{file['file']}: {counted(int(str(file['rows'])), 'bar')}, sha256 {str(file['sha256'])[:16]}"
+        )
 
 
 @data.command(name="list")

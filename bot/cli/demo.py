@@ -15,7 +15,9 @@ import click
 
 from bot.app.context import Context
 from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.numbers import counts
 from bot.cli.terminal.program import command, near
+from bot.domain.words import counted
 from bot.service.moments import clock_words
 
 if TYPE_CHECKING:  # completion and --help load no engine
@@ -87,13 +89,13 @@ def _live(made: "Demo", kind: Literal["paper", "local"], title: str) -> None:
     _title(f"{title}: {LIVE_BARS} bars over real sockets, {SPEED:,.0f} times as fast, shipped model")
     compared = made.trade_live(kind, Watcher(on_alert=_say))
     for name, story in (("daemon:", compared.live), ("backtest:", compared.backtest)):
-        counts = f"{len(story.forecasts)} forecasts, {len(story.fills)} fills"
+        counts = f"{counted(len(story.forecasts), 'forecast')}, {counted(len(story.fills), 'fill')}"
         click.echo(f"    {name:9} {counts}, {story.fills_sha256[:16]}")
     click.echo("    bars, forecasts, intents and fills: the same, to the bit")
     if kind == "local":
         trades = made.trades(kind)
         stopped = sum(each == "stop_loss" for each in trades["exit_reason"])
-        counts = f"{len(trades['symbol'])} trades, {stopped} of them ended by a stop"
+        counts = f"{counted(len(trades['symbol']), 'trade')}, {stopped} of them ended by a stop"
         click.echo(f"    {counts}; {total_words('trades', trades)} (times in UTC)")
         terminal = console()
         table = rows_table("trades", trades, 20, terminal.width - 4)
@@ -114,7 +116,7 @@ def _stream(made: "Demo") -> None:
     ending = made.trade_stream()
     if ending.reason == "SIGINT":
         raise KeyboardInterrupt
-    click.echo(f"    {ending.status['bars']} bars, equity {ending.status['equity']}")
+    click.echo(f"    {counts(ending.status, 'bar')}, equity {ending.status['equity']}")
 
 
 def _page(made: "Demo", keep: bool) -> None:
@@ -145,9 +147,8 @@ def _ended(ending: "Ending") -> str:
     from bot.cli.terminal.numbers import money
 
     told, equity = ending.status, ending.status["equity"]
-    fills = f"{told['fills']} {'fill' if told['fills'] == 1 else 'fills'}"
     worth = money(equity if isinstance(equity, float) else None)
-    return f"stopped, and the page is closed: {told['bars']} closes, {fills}, equity {worth}"
+    return f"stopped, and the page is closed: {counts(told, 'bar', 'fill')}, equity {worth}"
 
 
 def _next(made: "Demo", reports: list[Path], keep: bool) -> None:

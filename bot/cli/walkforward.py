@@ -21,6 +21,7 @@ from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.options import report_option, risk_option, run_options
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.cli.terminal.times import DURATION
+from bot.domain.words import counted
 
 if TYPE_CHECKING:
     from bot.app.search.walk import WalkForward
@@ -123,8 +124,9 @@ def _print(found: "WalkForward", report: Path | None) -> None:
 
     search, numbers = found.search, found.numbers()
     click.echo(
-        f"{search.plan.strategy_name} on {', '.join(search.plan.history.symbols)}: {len(found.steps)} steps "
-        f"of {search.count} trials, {numbers['failed']} without a result"
+        f"{search.plan.strategy_name} on {', '.join(search.plan.history.symbols)}: "
+        f"{counted(len(found.steps), 'step')} of {counted(search.count, 'trial')}, "
+        f"{numbers['failed']} without a result"
     )
     name = search.objective.removeprefix("-")
     names = [axis.name for axis in search.axes]

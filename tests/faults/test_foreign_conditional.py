@@ -75,7 +75,7 @@ async def test_a_start_that_refuses_others_refuses_their_conditional_orders(
 ) -> None:
     async with exchange_with() as exchange:
         await put(exchange, "BTCUSDT", words)
-        with pytest.raises(BotError, match="1 orders that are not ours"):
+        with pytest.raises(BotError, match="1 order not of ours"):
             async with venue_at(exchange, tmp_path, foreign="refuse"):
                 pass
 

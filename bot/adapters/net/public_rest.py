@@ -16,6 +16,7 @@ from bot.bybit.codes import Forbidden, RateLimited, error_for_status
 from bot.bybit.orders import parse_time, server_time
 from bot.bybit.rate_limits import AddressBudget
 from bot.domain.errors import BadInput, Retryable, VenueError
+from bot.domain.words import counted
 from bot.ports import Clock
 
 MAX_BODY_BYTES = 4 << 20
@@ -108,8 +109,8 @@ class PublicRest:
             if attempt + 1 < attempts:
                 await asyncio.sleep(self._pause_ms(last, attempt) / 1000.0)
         raise VenueError(
-            f"{self.base_url}{request.path}: {_describe(last)}; gave up after {attempts} attempts, "
-            "run the same command again to continue"
+            f"{self.base_url}{request.path}: {_describe(last)}; gave up after "
+            f"{counted(attempts, 'attempt')}, run the same command again to continue"
         ) from last
 
     async def observe(self, clock: FollowedClock) -> None:

@@ -23,6 +23,7 @@ from bot.adapters.files.candles import (
 from bot.adapters.files.joining import refuse_twice
 from bot.adapters.state.clock import WallClock
 from bot.domain.errors import TooFewBars
+from bot.domain.words import counted
 
 _JUMP = 3.0
 """How far, as a factor, prices and volumes of another future lie from the true ones."""
@@ -90,7 +91,7 @@ def closes(sources: Sequence[Original]) -> NDArray[np.int64]:
     """
     found = np.unique(np.concatenate([each.candles.start_ms + each.candles.interval_ms for each in sources]))
     if len(found) < _LEAST:
-        raise TooFewBars(f"--data: {len(found)} bars; a check needs {_LEAST} at least")
+        raise TooFewBars(f"--data: {counted(len(found), 'bar')}; a check needs {_LEAST} at least")
     return found
 
 

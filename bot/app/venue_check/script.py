@@ -21,6 +21,7 @@ from bot.domain.errors import BadInput, VenueError
 from bot.domain.market import Instrument
 from bot.domain.messages import SetStops
 from bot.domain.orders import Intent
+from bot.domain.words import counted
 
 _TRIES = 4
 _AGAIN_S = 0.5
@@ -125,8 +126,8 @@ class Script:
         working = await open_orders(self._rest, symbol)
         if working:
             raise NotFlat(
-                f"{symbol}: {len(working)} orders are open; the check trades only where none is: cancel them "
-                "or choose another --symbol"
+                f"{symbol}: {counted(len(working), 'open order')}; the check trades only where none "
+                "is: cancel them or choose another --symbol"
             )
 
     # Orders that rest

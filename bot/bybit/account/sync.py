@@ -39,6 +39,7 @@ from bot.domain.market import DAY_MS
 from bot.domain.messages import StopsChanged, Synced, VenueEvent
 from bot.domain.money import ZERO
 from bot.domain.orders import Intent, Order
+from bot.domain.words import counted
 
 READ_TRIES = 8
 """Readings during which something was executed are not of one instant, and are repeated so often at most."""
@@ -325,7 +326,7 @@ class AccountSync:
         others = [each.symbol for each in account.holdings if each.symbol not in self.table.symbols]
         if self._foreign == "refuse" and (account.foreign_orders or others):
             raise Rejected(
-                f"the account holds {account.foreign_orders} orders that are not ours and positions in "
+                f"the account holds {counted(account.foreign_orders, 'order')} not of ours and positions in "
                 f"{', '.join(others) or 'nothing else'}; clear them, or set venue.foreign to count"
             )
         theirs = [symbol for symbol, part in sorted(own.items()) if part != reading.qty(symbol)]

@@ -15,6 +15,7 @@ from click.core import ParameterSource
 
 from bot.app.context import Context
 from bot.cli.terminal.context import pass_context
+from bot.cli.terminal.numbers import counts
 from bot.cli.terminal.options import live_options, make_live, outputs, run_options
 from bot.cli.terminal.output import emit_json
 from bot.cli.views.glance import show_on
@@ -104,7 +105,7 @@ def _finish(ending: "Ending", as_json: bool) -> None:
     elif "equity" in told:
         equity = told["equity"]
         click.echo(
-            f"ended ({ending.reason}): {told['bars']} bars, {told['orders']} orders, {told['fills']} fills, "
+            f"ended ({ending.reason}): {counts(told, 'bar', 'order', 'fill')}, "
             f"fees {told['fees']:,.2f}, equity {'unread' if equity is None else f'{equity:,.2f}'}; "
             f"fills {str(told['fills_sha256'])[:16]}"
         )

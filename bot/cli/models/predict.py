@@ -7,6 +7,7 @@ import click
 
 from bot.app.context import Context
 from bot.cli.terminal.context import pass_context
+from bot.domain.words import counted
 
 
 @click.command()
@@ -40,4 +41,7 @@ def predict(
     warnings, bars, made = write_forecasts(data, out, context.model_dir(model), form, funding)
     for warning in warnings:
         click.echo(f"note: {warning}", err=True)
-    click.echo(f"{out}: {bars} bars, {made} forecasts, {bars - made} cold rows", err=True)
+    click.echo(
+        f"{out}: {counted(bars, 'bar')}, {counted(made, 'forecast')}, {counted(bars - made, 'cold row')}",
+        err=True,
+    )

@@ -10,6 +10,7 @@ from bot.app.state.backup import BackupManifest, back_up
 from bot.app.state.backup import restore as put_back
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json
+from bot.domain.words import counted
 from bot.service.moments import minute_words
 from bot.service.process.private import private_files
 
@@ -33,7 +34,9 @@ def backup(context: Context, file: Path, as_json: bool) -> None:
         emit_json({"file": str(file), "bytes": file.stat().st_size, **_plain(manifest)})
         return
     for kept in manifest.accounts:
-        click.echo(f"{kept.account}: {kept.entries} entries in {kept.segments} segments, all in order")
+        click.echo(
+            f"{kept.account}: {kept.entries} entries in {counted(kept.segments, 'segment')}, all in order"
+        )
     click.echo(f"{file}: {file.stat().st_size >> 10} KiB; `bot restore {file}` puts it back")
 
 
@@ -54,7 +57,9 @@ def restore(context: Context, file: Path, replace: bool, as_json: bool) -> None:
         emit_json({"state_dir": str(state_dir), **_plain(manifest)})
         return
     for kept in manifest.accounts:
-        click.echo(f"{kept.account}: {kept.entries} entries in {kept.segments} segments, all in order")
+        click.echo(
+            f"{kept.account}: {kept.entries} entries in {counted(kept.segments, 'segment')}, all in order"
+        )
     halted = "; halted, see `bot status` after the start" if "halted" in manifest.files else ""
     click.echo(f"{state_dir}: as of {minute_words(manifest.ts_ms)}{halted}; `bot run` goes on from there")
 

@@ -10,6 +10,7 @@ from bot.app.context import Context
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json
 from bot.domain.errors import BadUsage, Broken
+from bot.domain.words import counted
 
 if TYPE_CHECKING:
     from bot.app.state.exports import What
@@ -139,7 +140,7 @@ def verify(context: Context, account: str | None, as_json: bool) -> None:
         return
     torn = f", {checked.torn_bytes} bytes of an unfinished write at the end" if checked.torn_bytes else ""
     ended = "ended" if checked.closed else "not ended (it runs, or crashed)"
-    size = f"{checked.entries} entries in {checked.segments} segments, {checked.bytes >> 10} KiB"
+    size = f"{checked.entries} entries in {counted(checked.segments, 'segment')}, {checked.bytes >> 10} KiB"
     click.echo(f"{chosen.account}: {size}, all in order{torn}; {ended}")
 
 
@@ -163,7 +164,8 @@ def replay(context: Context, account: str | None, as_json: bool) -> None:
         emit_json({**told, "difference": differences[0] if differences else None})
     elif not differences:
         click.echo(
-            f"{chosen.account}: {inputs} inputs in {segments} segments, every decision came out the same"
+            f"{chosen.account}: {counted(inputs, 'input')} in {counted(segments, 'segment')}, "
+            "every decision came out the same"
         )
     if differences:
         raise Broken(f"{chosen.account}: {differences[0]}")

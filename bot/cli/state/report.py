@@ -11,6 +11,7 @@ from bot.app.context import Context
 from bot.cli.terminal.context import pass_context
 from bot.cli.terminal.output import emit_json, emit_table
 from bot.domain.errors import BadUsage
+from bot.domain.words import counted
 from bot.service.moments import in_zone, minute_cell, minute_words
 
 if TYPE_CHECKING:  # completion and --help load no engine
@@ -144,7 +145,7 @@ def _say(kept: "Journaled", laid: "Overlay | None") -> None:
     run = kept.run
     click.echo(
         f"{run.name}: {kept.arguments.strategy}, {minute_cell(run.first_ms)} to {minute_words(run.last_ms)}, "
-        f"{len(run.ts_ms):,} closes, {len(run.fills):,} fills, equity {run.equity[-1]:,.2f}"
+        f"{counted(len(run.ts_ms), 'close')}, {counted(len(run.fills), 'fill')}, equity {run.equity[-1]:,.2f}"
     )
     for note in pages.notes(kept, laid):
         click.echo(f"note: {note}")

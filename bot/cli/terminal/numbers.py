@@ -1,7 +1,10 @@
 """Numbers as people write them: money with two decimals, prices with as many digits as tell, shares as %."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from math import floor, isfinite, log10
+
+from bot.domain.words import counted
 
 UNKNOWN = "?"
 _DIGITS = 7
@@ -62,3 +65,8 @@ def _no_minus_zero(value: float, decimals: int) -> float:
 
 def _plain(text: str) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def counts(told: Mapping[str, object], *nouns: str) -> str:
+    """Return counts of a record in words, ``1 bar, 2,000 orders``; each stands there under its plural."""
+    return ", ".join(counted(int(str(told[f"{noun}s"])), noun) for noun in nouns)

@@ -7,6 +7,7 @@ import click
 
 from bot.app.runs.notes import limit_fill_words, refusal_lines, risk_lines
 from bot.app.wiring import RunPlan
+from bot.cli.terminal.numbers import counts
 from bot.cli.terminal.output import emit_table
 from bot.domain.refusals import flat_words
 from bot.service.backtest.run import Result
@@ -29,8 +30,8 @@ def print_result(plan: RunPlan, result: Result, stressed: "Stress | None" = None
         label, part = "in-sample bars only", result.in_sample
     metrics, hold = part.metrics, part.buy_and_hold
     click.echo(
-        f"{plan.strategy_name} on {', '.join(plan.history.symbols)}: {numbers['bars']:,} bars, "
-        f"{numbers['orders']} orders, {numbers['fills']} fills, {numbers['trades']} trades"
+        f"{plan.strategy_name} on {', '.join(plan.history.symbols)}: "
+        + counts(numbers, "bar", "order", "fill", "trade")
     )
     rows = [
         ("total return", _percent(metrics["total_return"]), _percent(hold["total_return"])),

@@ -10,6 +10,7 @@ from bot.adapters.state.index import JournalIndex
 from bot.adapters.state.journal import Journal
 from bot.domain.market import DAY_MS
 from bot.domain.money import ZERO
+from bot.domain.words import counted
 
 _POINTS_MAX = 600
 
@@ -32,9 +33,8 @@ class AccountDay:
         costs = f"fees {self.fees_quote:,.2f}, funding {self.funding_quote:+,.2f}"
         if not self.fills:
             return f"no fills; {costs}"
-        closed = f"{self.trades} trades closed" if self.trades != 1 else "1 trade closed"
         result = f" ({self.won} won, {self.result_quote:+,.2f} after costs)" if self.trades else ""
-        return f"{closed}{result}, {self.fills} fills, {costs}"
+        return f"{counted(self.trades, 'trade')} closed{result}, {counted(self.fills, 'fill')}, {costs}"
 
 
 def day_of(folder: Path, end_ms: int) -> AccountDay:

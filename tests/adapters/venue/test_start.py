@@ -229,7 +229,7 @@ async def test_others_orders_are_counted_or_refused(tmp_path: Path) -> None:
         async with venue_at(exchange, tmp_path / "b") as trader:
             assert trader.told(Synced)[0].account.foreign_orders == 1
         error = await refused(exchange, tmp_path / "c", foreign="refuse")
-    assert "1 orders that are not ours" in str(error)
+    assert "1 order not of ours" in str(error)
 
 
 @pytest.mark.fault(39, 42)

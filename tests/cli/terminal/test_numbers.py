@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.cli.terminal.numbers import money, percent, price, quantity, span
+from bot.cli.terminal.numbers import counts, money, percent, price, quantity, span
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,10 @@ def test_a_price_keeps_seven_digits(value: float) -> None:
 @given(st.decimals(min_value="-1e12", max_value="1e12", places=18, allow_nan=False))
 def test_a_quantity_keeps_every_digit(value: Decimal) -> None:
     assert Decimal(quantity(value).replace(",", "")) == value
+
+
+def test_one_of_a_thing_is_named_as_one() -> None:
+    assert (
+        counts({"bars": 1, "orders": 2_000, "fills": 0}, "bar", "order", "fill")
+        == "1 bar, 2,000 orders, 0 fills"
+    )
