@@ -224,7 +224,7 @@ def backtested(place: Path, capsys: pytest.CaptureFixture[str], *params: str) ->
     ("params", "words"),
     [
         (["qty=0.00001"], "600 targets were below the contract's minimum; trade more at a time"),
-        (["unknown=true"], "600 targets with a quantity or price that is not a number"),
+        (["unknown=true"], "the position stayed as it was; return None where a value is unknown"),
         (["qty=0.01", "stop=1.1"], "a stop or target is on the wrong side of the price (stop_side)"),
     ],
 )
