@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from bot.app.context import Context
 from bot.cli import COMMANDS, root
+from bot.risk.limits import CHECKS
 from bot.strategy import SHIPPED
 
 README = Path(__file__).parent.parent / "README.md"
@@ -233,3 +234,7 @@ def test_every_command_and_every_shipped_strategy_is_in_the_readme() -> None:
     missing = [name for name in COMMANDS if f"`bot {name}" not in text]
     missing += [name for name in SHIPPED if f"`{name}`" not in text]
     assert not missing
+
+
+def test_the_drawing_says_how_many_checks_an_order_passes() -> None:
+    assert f"({len(CHECKS)} checks)" in README.read_text(encoding="utf-8")
